@@ -1,0 +1,73 @@
+# Twinring: one Makefile, no configure step. `make help` lists the targets.
+MODE    ?= release
+B       := build/$(MODE)
+PREFIX  ?= /usr/local
+VERSION := 0.1.0
+
+CFLAGS ?= -O2 -g
+ifeq ($(MODE),fuzz)
+CC     := clang
+endif
+std := -std=gnu11 -I. -D_GNU_SOURCE -DTWINRING_VERSION='"$(VERSION)"' -MMD -MP -Wall -Wextra \
+       -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla -pthread \
+       -fno-strict-aliasing -fstack-protector-strong -fPIE $(if $(WERROR),-Werror)
+san.release := -D_FORTIFY_SOURCE=2 -fstack-clash-protection
+san.asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
+            -O1 -DPOOL_MALLOC
+san.tsan := -fsanitize=thread -O1
+san.fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -O1 \
+            -DPOOL_MALLOC
+hardening := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
+
+pkgs := libevent libevent_pthreads jansson yaml-0.1 libcrypto zlib libxxhash libbsd-overlay
+pkg_cflags := $(shell pkg-config --cflags $(pkgs) 2>/dev/null)
+LDLIBS := $(shell pkg-config --libs $(pkgs) 2>/dev/null) -lm
+
+obj = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)))
+COMMON := $(call obj,common/*.c)
+PROXY  := $(filter-out $(B)/proxy/main.o,$(call obj,proxy/*.c proxy/routes/*.c))
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-6s %s\n' $(1) $@)
+
+.PHONY: all
+all: $(B)/twinring-proxy ## build the programs into build/$(MODE)
+
+$(B)/twinring-proxy: $(B)/proxy/main.o $(PROXY) $(COMMON)
+$(B)/twinring-proxy:
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(hardening) -pthread $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/%.o: %.c
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(std) $(pkg_cflags) $(CFLAGS) $(san.$(MODE)) -c -o $@ $<
+
+# --- tests ---------------------------------------------------------------------------------------
+UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
+SIM  := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/test_*.c))
+
+$(UNIT): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -pthread $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcheck -lsubunit -lrt
+
+.PHONY: unit
+unit: $(UNIT) ## build the unit tests
+
+# --- fuzzing: make fuzz T=codec_resp SECS=60 ---------------------------------------------------------
+FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(FUZZ): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -fsanitize=fuzzer -pthread -o $@ $^ $(LDLIBS)
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf build
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+.DEFAULT_GOAL := all
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,33 @@
+/* list.h - intrusive lists and byte slices.
+ *
+ * Lists are the BSD queue macros with their _SAFE loops (libbsd). A slice is a borrowed
+ * view of bytes: it never owns them, and whoever hands one out says how long they live.
+ */
+#ifndef TWINRING_COMMON_LIST_H
+#define TWINRING_COMMON_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/queue.h>
+
+struct slice {
+	const char *p;
+	size_t n; /* bytes */
+};
+
+/* A slice of a string literal. */
+#define SLICE(lit) ((struct slice){ "" lit, sizeof(lit) - 1 })
+
+static inline struct slice slice_of(const char *s)
+{
+	return (struct slice){ s, strlen(s) };
+}
+
+static inline bool slice_eq(struct slice a, struct slice b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+#endif
