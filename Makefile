@@ -49,7 +49,7 @@ SIM  := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/test_*.c))
 
 $(UNIT): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
 	$(call say,LINK)
-	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -pthread $(LDFLAGS) -o $@ $^ $(LDLIBS) -lcheck -lsubunit -lrt
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -pthread $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
 
 .PHONY: unit
 unit: $(UNIT) ## build the unit tests
