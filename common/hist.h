@@ -23,7 +23,8 @@ static inline uint32_t hist_bucket(uint64_t us)
 	if (us < (1u << HIST_STEP_BITS)) return (uint32_t)us;
 	if (us >> HIST_MAX_BITS) return HIST_BUCKETS - 1;
 	uint32_t shift = 63u - (uint32_t)__builtin_clzll(us) - HIST_STEP_BITS;
-	return ((shift + 1) << HIST_STEP_BITS) + (uint32_t)((us >> shift) & ((1u << HIST_STEP_BITS) - 1));
+	return ((shift + 1) << HIST_STEP_BITS) +
+	       (uint32_t)((us >> shift) & ((1u << HIST_STEP_BITS) - 1));
 }
 
 static inline void hist_record(struct hist *h, uint64_t us)
