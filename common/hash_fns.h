@@ -1,5 +1,5 @@
 /* hash_fns.h - the hash functions behind hash.h's table, plus what only the rings need.
- * Same contract as hash.h. Include this from hash*.c and ring*.c only.
+ * Same contract as hash.h. Include this from hash*.c, ring*.c and their tests only.
  */
 #ifndef TWINRING_COMMON_HASH_FNS_H
 #define TWINRING_COMMON_HASH_FNS_H
