@@ -1,0 +1,70 @@
+/* ring.c - using a built ring. */
+#include <stdlib.h>
+
+#include "common/ring_variant.h"
+
+/* xorshift64*: one multiplication, and its upper half is good enough to pick a server. */
+static uint32_t ring_draw(const struct ring *r, uint64_t *rng)
+{
+	uint64_t x = *rng ? *rng : r->random_seed;
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	*rng = x;
+	return (uint32_t)((x * UINT64_C(0x2545f4914f6cdd1d)) >> 32);
+}
+
+static inline uint32_t ring_hash(const struct ring *r, struct slice key)
+{
+	key = hash_tag_apply(key, r->tag);
+	return key.n > 0 ? r->key_hash(key) : r->empty_hash;
+}
+
+uint32_t ring_lookup(const struct ring *r, struct slice key, uint64_t *rng)
+{
+	if (r->member_count < 2) return r->sole;
+
+	uint32_t h = r->draws ? ring_draw(r, rng) : ring_hash(r, key);
+	if (r->modulus) h %= r->modulus;
+
+	uint32_t bucket = h >> r->shift;
+	if (bucket > r->bucket_count) bucket = r->bucket_count;
+
+	/* Mostly a step or none, and the sentinel ends it. Which of the two is a coin toss, so the
+	 * first steps are additions: a mispredicted branch would cost more than the whole search.
+	 */
+	uint32_t i = r->starts[bucket];
+	i += r->points[i] < h;
+	i += r->points[i] < h;
+	while (r->points[i] < h) i++;
+	return r->owners[i];
+}
+
+uint32_t ring_point_count(const struct ring *r)
+{
+	return r->modulus ? r->modulus : r->point_count;
+}
+
+uint32_t ring_server_point_count(const struct ring *r, uint32_t server)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < r->point_count; i++) {
+		if (r->owners[i] != server) continue;
+		/* With a modulus a point stands for all places since the one before. */
+		count += !r->modulus ? 1
+			 : i == 0    ? r->points[0] + 1
+				     : r->points[i] - r->points[i - 1];
+	}
+	return count;
+}
+
+uint64_t ring_checksum(const struct ring *r)
+{
+	return r->checksum;
+}
+
+void ring_free(struct ring **r)
+{
+	free(*r);
+	*r = NULL;
+}
