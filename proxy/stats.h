@@ -67,12 +67,13 @@ struct stats_pool {
 	struct pool_slot *slots; /* [worker] */
 	struct stats_pool *next; /* private to stats.c from here */
 	struct stats_server *servers;
-	struct stats *owner;
+	struct stats *owner; /* NULL: replaced, or the registry is gone */
+	uint32_t workers;
 	uint32_t refs;
 };
 
 struct stats_server {
-	char *name;                /* ring name */
+	char *name;		   /* ring name */
 	struct server_slot *slots; /* [worker]  */
 	struct stats_server *next; /* private to stats.c from here */
 	struct stats_pool *pool;
@@ -84,7 +85,8 @@ void stats_free(struct stats **s);
 
 struct worker_slot *stats_worker(struct stats *s, uint32_t worker);
 
-/* Find or create; each call takes a reference. A pool that changes protocol gets new counters. */
+/* Find or create; each call takes a reference, and a server's entry holds one on its pool's. A pool
+ * that changes protocol gets new counters. Running out of memory aborts. */
 struct stats_pool *stats_pool_get(struct stats *s, const char *name, const struct codec *codec);
 struct stats_server *stats_server_get(struct stats_pool *p, const char *ring_name);
 void stats_pool_unref(struct stats_pool *p);
@@ -98,8 +100,8 @@ uint64_t stats_worker_sum(const struct stats *s, enum worker_metric m);
 struct stats_process {
 	uint64_t started_us; /* wall clock */
 	const char *config_file;
-	bool config_ok;          /* the last reload was accepted            */
-	uint64_t config_at_us;   /* when a configuration was last accepted  */
+	bool config_ok;	       /* the last reload was accepted            */
+	uint64_t config_at_us; /* when a configuration was last accepted  */
 	uint64_t config_reloads, config_failures;
 	uint64_t topology_version;
 	bool ready, draining;
