@@ -1,0 +1,126 @@
+#include "common/topology.h"
+
+#include <stdlib.h>
+
+#include "common/topology_check.h"
+
+const char *protocol_name(enum protocol p)
+{
+	static const char *const names[PROTOCOL_MAX] = {
+		[PROTOCOL_MEMCACHED] = "memcached",
+		[PROTOCOL_REDIS] = "redis",
+	};
+	return names[p];
+}
+
+const struct pool_spec *topology_pool(const struct topology *t, struct slice name)
+{
+	for (uint32_t i = 0; i < t->pool_count; i++) {
+		const struct pool_spec *p = &t->pools[i];
+		if (p->name != NULL && slice_eq(slice_of(p->name), name)) return p;
+	}
+	return NULL;
+}
+
+enum err topology_from_json(const json_t *doc, struct topology **topology_out,
+			    struct err_at *where_out)
+{
+	struct report r = { 0 };
+	enum err e = topology_read_json(doc, topology_out, &r);
+	if (where_out != NULL) *where_out = (struct err_at){ "$", "" };
+	report_outcome(&r, where_out);
+	report_fini(&r);
+	return e;
+}
+
+/* --- to JSON ---------------------------------------------------------------------------------- */
+
+/* Takes over `value`. False when out of memory, with *object freed and NULL: the callers below then
+ * fall through to their return. */
+static void put(json_t **object, const char *key, json_t *value)
+{
+	if (*object == NULL) json_decref(value);
+	if (*object == NULL || json_object_set_new(*object, key, value) == 0) return;
+	json_decref(*object);
+	*object = NULL;
+}
+
+static json_t *pool_to_json(const struct pool_spec *p)
+{
+	json_t *servers = json_array();
+	for (uint32_t i = 0; i < p->server_count && servers != NULL; i++)
+		json_array_append_new(servers, settings_to_json(&server_settings, &p->servers[i]));
+	json_t *out = settings_to_json(&pool_settings, p);
+	put(&out, "servers", servers);
+	return out;
+}
+
+json_t *topology_to_json(const struct topology *t)
+{
+	json_t *pools = json_object();
+	for (uint32_t i = 0; i < t->pool_count; i++)
+		put(&pools, t->pools[i].name, pool_to_json(&t->pools[i]));
+	json_t *out = settings_to_json(&topology_settings, t);
+	put(&out, "pools", pools);
+	if (t->routes != NULL) put(&out, "routes", json_deep_copy(t->routes));
+	return out;
+}
+
+/* --- copies ----------------------------------------------------------------------------------- */
+
+static void pool_fini(struct pool_spec *p)
+{
+	for (uint32_t i = 0; i < p->server_count; i++) server_fini(&p->servers[i]);
+	free(p->servers);
+	free(p->name);
+	settings_fini(&pool_settings, p);
+}
+
+static bool server_copy(struct server_spec *to, const struct server_spec *from)
+{
+	*to = *from;
+	bool good = settings_copy(&server_settings, to, from);
+	to->ring_name = strdup(from->ring_name);
+	return good && to->ring_name != NULL;
+}
+
+/* On failure `to` holds what pool_fini can free. */
+static bool pool_copy(struct pool_spec *to, const struct pool_spec *from)
+{
+	*to = *from;
+	bool good = settings_copy(&pool_settings, to, from);
+	to->name = strdup(from->name);
+	to->server_count = 0;
+	to->servers = calloc(from->server_count, sizeof(*to->servers));
+	if (!good || to->name == NULL || to->servers == NULL) return false;
+	for (uint32_t i = 0; i < from->server_count; i++, to->server_count++)
+		if (!server_copy(&to->servers[i], &from->servers[i])) good = false;
+	return good;
+}
+
+struct topology *topology_copy(const struct topology *t)
+{
+	struct topology *copy = malloc(sizeof(*copy));
+	if (copy == NULL) return NULL;
+	*copy = *t;
+	bool good = settings_copy(&topology_settings, copy, t);
+	copy->pool_count = 0;
+	copy->pools = calloc(t->pool_count, sizeof(*copy->pools));
+	copy->routes = t->routes != NULL ? json_deep_copy(t->routes) : NULL;
+	if (copy->pools == NULL || (t->routes != NULL && copy->routes == NULL)) good = false;
+	for (uint32_t i = 0; i < t->pool_count && good; i++, copy->pool_count++)
+		good = pool_copy(&copy->pools[i], &t->pools[i]);
+	if (!good) topology_free(&copy);
+	return copy;
+}
+
+void topology_free(struct topology **t)
+{
+	if (*t == NULL) return;
+	for (uint32_t i = 0; i < (*t)->pool_count; i++) pool_fini(&(*t)->pools[i]);
+	free((*t)->pools);
+	json_decref((*t)->routes);
+	settings_fini(&topology_settings, *t);
+	free(*t);
+	*t = NULL;
+}
