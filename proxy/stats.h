@@ -114,5 +114,7 @@ void stats_render_prometheus(const struct stats *s, const struct stats_process *
 			     struct scratch *out);
 /* Markdown table of every metric: the documentation is made from the same table. */
 void stats_render_doc(struct scratch *out);
+/* The same as plain text, in the layout of `nutcracker -D`. */
+void stats_render_description(struct scratch *out);
 
 #endif

@@ -42,3 +42,19 @@ void stats_render_doc(struct scratch *out)
 			       *f->labels ? f->labels : "-", f->help);
 	}
 }
+
+static void describe_rows(struct scratch *out, const char *title, const struct metric_info *rows,
+			  uint32_t count)
+{
+	scratch_printf(out, "%s stats:\n", title);
+	for (uint32_t i = 0; i < count; i++)
+		scratch_printf(out, "  %-21s \"%s\"\n", rows[i].name, rows[i].help);
+	scratch_puts(out, SLICE("\n"));
+}
+
+void stats_render_description(struct scratch *out)
+{
+	describe_rows(out, "pool", stats_pool_metrics, POOL_METRIC_MAX);
+	describe_rows(out, "server", stats_server_metrics, SERVER_METRIC_MAX);
+	describe_rows(out, "worker", stats_worker_metrics, WORKER_METRIC_MAX);
+}
