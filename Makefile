@@ -54,6 +54,16 @@ $(UNIT): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
 .PHONY: unit
 unit: $(UNIT) ## build the unit tests
 
+# --- bench: make bench BENCH='--quick --only get'; tests/bench/README.md --------------------------------
+LG := $(B)/tests/bench/lg
+$(LG): $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/*.c))
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(LDFLAGS) -o $@ $^
+
+.PHONY: bench
+bench: $(B)/twinring-proxy $(LG) ## compare with nutcracker: CPU, throughput, latency, memory
+	@/usr/bin/python3 tests/bench/run.py --build $(B) $(BENCH)
+
 # --- fuzzing: make fuzz T=codec_resp SECS=60 ---------------------------------------------------------
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(FUZZ): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
