@@ -85,7 +85,7 @@ static void conn_flush(struct lg_loop *l, struct lg_conn *c)
 
 static char *conn_reserve(struct lg_conn *c, size_t room)
 {
-	if (c->out_cap - c->out_len < room) {
+	if (c->out_at && c->out_cap - c->out_len < room) {
 		memmove(c->out, c->out + c->out_at, c->out_len - c->out_at);
 		c->out_len -= c->out_at;
 		c->out_at = 0;
