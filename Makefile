@@ -54,7 +54,7 @@ $(UNIT): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
 .PHONY: unit
 unit: $(UNIT) ## build the unit tests
 
-# --- bench: make bench BENCH='--quick --only get'; tests/bench/README.md --------------------------------
+# --- bench: make bench BENCH='--quick --only get' --------------------------------------------------
 LG := $(B)/tests/bench/lg
 $(LG): $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/*.c))
 	$(call say,LINK)

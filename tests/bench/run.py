@@ -450,6 +450,8 @@ def bench(args, workdir):
 
 def main():
     args = parse_args()
+    # Explicitly: a shell starts background jobs with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for sig in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sig, lambda s, _frame: sys.exit(128 + s))
     lock = one_at_a_time()
