@@ -134,7 +134,7 @@ class Bench:
 
         return self.procs.serve(make_argv, PROXY_CPU)
 
-    # --- one run -----------------------------------------------------------------------------------
+    # --- one run ---------------------------------------------------------------------------------
 
     def lg_argv(self, proto, workload, addrs, *extra):
         return [self.lg, "--addr", addrs, "--proto", proto, *WORKLOADS[workload][1], *extra]
@@ -191,7 +191,7 @@ class Bench:
             run["util"] = me["run_us"] / 1e6 / lg["seconds"]
             run["wait_share"] = me["wait_us"] / 1e6 / lg["seconds"]
 
-    # --- system calls, in runs of their own ----------------------------------------------------------
+    # --- system calls, in runs of their own ------------------------------------------------------
 
     def find_counter(self):
         perf = procs.find_program("perf")
@@ -240,7 +240,7 @@ class Bench:
             found = re.search(r"^100\.00\s+\S+\s+(?:\S+\s+)?(\d+)\s.*total$", f.read(), re.M)
         return int(found.group(1)) if found else None
 
-    # --- idle connections ------------------------------------------------------------------------------
+    # --- idle connections ------------------------------------------------------------------------
 
     def idle(self, proxy, name, proto):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -296,7 +296,7 @@ class Bench:
         run["rss_kib"][phase] = procs.rss_kib(proc.pid)
         run["cpu_us"][phase] = line["watch"][0]["run_us"] / max(1, line["requests"])
 
-    # --- all of it ---------------------------------------------------------------------------------------
+    # --- all of it -------------------------------------------------------------------------------
 
     def run_protocol(self, proto, workloads, proxies):
         self.start_servers(proto)
