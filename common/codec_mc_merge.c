@@ -1,0 +1,158 @@
+#include "common/codec_mc_scan.h"
+#include "common/codec_mc_text.h"
+
+/* --- apart --------------------------------------------------------------------------------- */
+
+void mc_encode_part(const struct command *cmd, const uint32_t *index, uint32_t count,
+		    struct scratch *out)
+{
+	size_t room = 2;
+	for (uint32_t i = 0; i < cmd->first_key; i++) room += cmd->argv[i].n + 1;
+	for (uint32_t i = 0; i < count; i++) room += command_key(cmd, index[i]).n + 1;
+	char *p = scratch_reserve(out, room);
+	out->n += room - 1; /* the first word has no blank before it */
+	for (uint32_t i = 0; i < cmd->first_key; i++) {
+		if (i > 0) *p++ = ' ';
+		p = mempcpy(p, cmd->argv[i].p, cmd->argv[i].n);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		struct slice key = command_key(cmd, index[i]);
+		*p++ = ' ';
+		p = mempcpy(p, key.p, key.n);
+	}
+	memcpy(p, "\r\n", 2);
+}
+
+/* --- together ------------------------------------------------------------------------------ */
+
+/* Bytes of one part that lie behind each other, not emitted yet. */
+struct mc_run {
+	struct merge_sink *sink;
+	int part;
+	const char *p;
+	size_t n;
+};
+
+static void mc_run_flush(struct mc_run *run)
+{
+	if (run->n) run->sink->emit(run->sink, run->part, (struct slice){ run->p, run->n });
+	run->n = 0;
+}
+
+static void mc_run_add(struct mc_run *run, int part, struct slice block)
+{
+	if (run->n && run->part == part && run->p + run->n == block.p) {
+		run->n += block.n;
+		return;
+	}
+	mc_run_flush(run);
+	run->part = part;
+	run->p = block.p;
+	run->n = block.n;
+}
+
+/* The reply ends with the line END, not with an error behind its values. */
+static bool mc_part_ended(struct slice reply)
+{
+	if (reply.n < 5 || memcmp(reply.p + reply.n - 5, "END\r\n", 5) != 0) return false;
+	return reply.n == 5 || reply.p[reply.n - 6] == '\n';
+}
+
+/* The last line of a reply that mc_part_ended() is false for: an error. */
+static struct slice mc_part_error(struct slice reply)
+{
+	if (reply.n < 2) return (struct slice){ "", 0 };
+	const char *newline = memrchr(reply.p, '\n', reply.n - 1);
+	const char *line = newline ? newline + 1 : reply.p;
+	return (struct slice){ line, reply.p + reply.n - line };
+}
+
+/* One line for a client whose request failed because of this part. */
+static void mc_emit_failure(const struct merge_part *parts, uint32_t i, struct merge_sink *sink)
+{
+	const struct merge_part *part = &parts[i];
+	if (part->err == ERR_NONE) {
+		sink->emit(sink, (int)i, mc_part_error(part->reply));
+		return;
+	}
+	struct scratch line = { 0 };
+	mc_put_failure(part->err, part->server, &line);
+	sink->emit(sink, -1, scratch_slice(&line));
+	scratch_fini(&line);
+}
+
+/* The part is a failure to be told, under this policy. A server that refuses the request is always
+ * heard: that is no outage, and calling it a miss would hide it for ever. */
+static bool mc_part_failed(const struct merge_part *part, enum on_server_error on_error)
+{
+	if (part->err != ERR_NONE) return on_error != ON_ERROR_MISS;
+	if (mc_part_ended(part->reply)) return false;
+	struct slice error = mc_part_error(part->reply);
+	bool outage = error.n > 12 && memcmp(error.p, "SERVER_ERROR", 12) == 0;
+	return !outage || on_error != ON_ERROR_MISS;
+}
+
+/* The VALUE block at the part's cursor, if it is for the next key that the part was sent. Both
+ * were checked when they were parsed. */
+static bool mc_part_next(const struct op_info *info, struct merge_part *part, struct slice *out)
+{
+	if (part->err != ERR_NONE) return false;
+	if (part->cursor[0] == 0) part->cursor[0] = mc_sent_keys(info->shape, part->sent);
+	struct slice key = mc_sent_key(part->sent, part->cursor[0]);
+	part->cursor[0] += key.n + 1;
+
+	const char *block = part->reply.p + part->cursor[1];
+	const char *end = part->reply.p + part->reply.n;
+	if ((size_t)(end - block) < key.n + 8 || memcmp(block, "VALUE ", 6) != 0 ||
+	    memcmp(block + 6, key.p, key.n) != 0 || block[6 + key.n] != ' ')
+		return false;
+	uint64_t flags, bytes;
+	const char *p = mc_digits(block + 6 + key.n + 1, end, UINT32_MAX, &flags);
+	p = p ? mc_digits(p + 1, end, INT32_MAX, &bytes) : NULL;
+	p = p ? memchr(p, '\n', end - p) : NULL;
+	if (!p || (uint64_t)(end - p) < bytes + 3) return false;
+	*out = (struct slice){ block, (size_t)(p - block) + 1 + bytes + 2 };
+	part->cursor[1] += out->n;
+	return true;
+}
+
+static enum reply_kind mc_merge_values(const struct op_info *info, const uint16_t *part_of_key,
+				       uint32_t key_count, struct merge_part *parts,
+				       struct merge_sink *sink)
+{
+	struct mc_run run = { .sink = sink };
+	bool any = false;
+	for (uint32_t i = 0; i < key_count; i++) {
+		struct slice block;
+		struct merge_part *part = &parts[part_of_key[i]];
+		if (!mc_part_next(info, part, &block)) continue;
+		mc_run_add(&run, part_of_key[i], block);
+		any = true;
+	}
+	const struct merge_part *last = any ? &parts[run.part] : NULL;
+	if (last && run.p + run.n + 5 == last->reply.p + last->reply.n &&
+	    mc_part_ended(last->reply)) {
+		run.n += 5; /* its END serves for all */
+		mc_run_flush(&run);
+	} else {
+		mc_run_flush(&run);
+		sink->emit(sink, -1, SLICE("END\r\n"));
+	}
+	return any ? REPLY_HIT : REPLY_MISS;
+}
+
+enum reply_kind mc_merge(const struct op_info *info, const uint16_t *part_of_key,
+			 uint32_t key_count, struct merge_part *parts, uint32_t part_count,
+			 enum on_server_error on_error, struct merge_sink *sink)
+{
+	bool values = info->merge == MERGE_VALUES;
+	for (uint32_t i = 0; i < part_count; i++) {
+		bool ok = parts[i].err == ERR_NONE && slice_eq(parts[i].reply, SLICE("OK\r\n"));
+		if (values ? !mc_part_failed(&parts[i], on_error) : ok) continue;
+		mc_emit_failure(parts, i, sink);
+		return REPLY_ERROR;
+	}
+	if (values) return mc_merge_values(info, part_of_key, key_count, parts, sink);
+	sink->emit(sink, -1, SLICE("OK\r\n"));
+	return REPLY_HIT;
+}

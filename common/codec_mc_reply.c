@@ -1,0 +1,213 @@
+#include "common/codec_mc_scan.h"
+#include "common/codec_mc_text.h"
+
+enum { MC_REPLY_LINE_MAX = 2048 };
+
+/* A whole line of a reply, without its CRLF. */
+struct mc_reply_line {
+	const char *p, *end;
+	size_t n; /* with it */
+};
+
+static enum parse_result mc_reply_line(const char *p, size_t n, struct mc_reply_line *out)
+{
+	size_t window = n < MC_REPLY_LINE_MAX ? n : MC_REPLY_LINE_MAX;
+	const char *newline = window ? memchr(p, '\n', window) : NULL;
+	if (!newline) return window == MC_REPLY_LINE_MAX ? PARSE_FATAL : PARSE_NEED;
+	if (newline == p || newline[-1] != '\r') return PARSE_FATAL;
+	*out = (struct mc_reply_line){ p, newline - 1, newline - p + 1 };
+	return PARSE_OK;
+}
+
+static bool mc_line_is(const struct mc_reply_line *line, struct slice text)
+{
+	return slice_eq((struct slice){ line->p, line->end - line->p }, text);
+}
+
+/* The line is `word`, or begins with it and a blank. */
+static bool mc_line_begins(const struct mc_reply_line *line, struct slice word)
+{
+	size_t n = line->end - line->p;
+	return n >= word.n && memcmp(line->p, word.p, word.n) == 0 &&
+	       (n == word.n || line->p[word.n] == ' ');
+}
+
+/* --- errors -------------------------------------------------------------------------------- */
+
+static bool mc_reply_error(const struct op_info *info, const struct mc_reply_line *line,
+			   struct reply *out)
+{
+	bool server = mc_line_begins(line, SLICE("SERVER_ERROR"));
+	if (!server && !mc_line_begins(line, SLICE("CLIENT_ERROR")) &&
+	    !mc_line_begins(line, SLICE("ERROR")))
+		return false;
+	out->kind = REPLY_ERROR;
+	/* What a server says in place of a welcome; it hangs up next. */
+	if (mc_line_is(line, SLICE("ERROR Too many open connections")))
+		out->unhealthy = out->close = true;
+	/* The server did not like the line, so it takes the body for commands. We check lines so
+	 * that this cannot be; if it is, the connection must not be used any more. */
+	if (!server && (info->shape == MC_SHAPE_STORE || info->shape == MC_SHAPE_CAS))
+		out->close = true;
+	return true;
+}
+
+/* --- replies of one line ------------------------------------------------------------------- */
+
+struct mc_answer {
+	struct slice text;
+	enum reply_kind kind;
+};
+
+/* clang-format off */
+#define ANSWER(text, kind) { { text, sizeof(text) - 1 }, kind }
+static const struct mc_answer answers[MC_SHAPE_MAX][5] = {
+	[MC_SHAPE_STORE]  = { ANSWER("STORED", REPLY_HIT), ANSWER("NOT_STORED", REPLY_MISS) },
+	[MC_SHAPE_CAS]    = { ANSWER("STORED", REPLY_HIT), ANSWER("EXISTS", REPLY_MISS),
+			      ANSWER("NOT_FOUND", REPLY_MISS), ANSWER("NOT_STORED", REPLY_MISS) },
+	[MC_SHAPE_COUNT]  = { ANSWER("NOT_FOUND", REPLY_MISS) },
+	[MC_SHAPE_DELETE] = { ANSWER("DELETED", REPLY_HIT), ANSWER("NOT_FOUND", REPLY_MISS) },
+	[MC_SHAPE_TOUCH]  = { ANSWER("TOUCHED", REPLY_HIT), ANSWER("NOT_FOUND", REPLY_MISS) },
+	[MC_SHAPE_OK]     = { ANSWER("OK", REPLY_HIT) },
+};
+/* clang-format on */
+
+static bool mc_reply_answer(unsigned shape, const struct mc_reply_line *line, struct reply *out)
+{
+	for (const struct mc_answer *a = answers[shape]; a->text.n; a++) {
+		if (!mc_line_is(line, a->text)) continue;
+		out->kind = a->kind;
+		return true;
+	}
+	uint64_t count;
+	if (shape == MC_SHAPE_VERSION) return mc_line_begins(line, SLICE("VERSION"));
+	return shape == MC_SHAPE_COUNT &&
+	       mc_digits(line->p, line->end, UINT64_MAX, &count) == line->end;
+}
+
+static enum parse_result mc_reply_single(const struct op_info *info, const char *data, size_t n,
+					 struct reply *out)
+{
+	struct mc_reply_line line;
+	enum parse_result result = mc_reply_line(data, n, &line);
+	if (result != PARSE_OK) return result;
+	out->n = line.n;
+	if (mc_reply_answer(info->shape, &line, out) || mc_reply_error(info, &line, out))
+		return PARSE_OK;
+	return PARSE_FATAL;
+}
+
+/* --- values -------------------------------------------------------------------------------- */
+
+size_t mc_sent_keys(unsigned shape, struct slice sent)
+{
+	bool exptime = shape == MC_SHAPE_GAT || shape == MC_SHAPE_GATS;
+	const char *p = sent.p, *end = sent.p + sent.n;
+	for (int skip = exptime ? 2 : 1; skip > 0; skip--) {
+		p = mc_span(p, end);
+		if (p < end) p++;
+	}
+	return p - sent.p;
+}
+
+struct slice mc_sent_key(struct slice sent, size_t at)
+{
+	const char *p = sent.p + at;
+	return (struct slice){ p, mc_span(p, sent.p + sent.n) - p };
+}
+
+/* Find `key` among the sent keys from *at on, and move *at behind it. A server answers in the
+ * order it was asked in, and leaves out what it has not. */
+static bool mc_sent_find(struct slice sent, struct slice key, uint64_t *at)
+{
+	while (*at < sent.n) {
+		const char *p = sent.p + *at;
+		size_t left = sent.n - *at;
+		/* Most often it is the first; then there is no need to look for its end. */
+		if (left > key.n && (unsigned char)p[key.n] <= ' ' &&
+		    memcmp(p, key.p, key.n) == 0) {
+			*at += key.n + 1;
+			return true;
+		}
+		*at += mc_sent_key(sent, *at).n + 1;
+	}
+	return false;
+}
+
+/* VALUE key flags bytes [cas] */
+static bool mc_value_line(const struct mc_reply_line *line, bool cas, struct slice *key_out,
+			  uint64_t *bytes_out)
+{
+	uint64_t flags, unique;
+	const char *key = line->p + 6, *end = line->end;
+	const char *p = mc_span(key, end);
+	*key_out = (struct slice){ key, p - key };
+	if (p == key || p == end || *p != ' ') return false;
+	p = mc_digits(p + 1, end, UINT32_MAX, &flags);
+	if (!p || p == end || *p != ' ') return false;
+	p = mc_digits(p + 1, end, INT32_MAX, bytes_out);
+	if (!p || !cas) return p == end;
+	if (p == end || *p != ' ') return false;
+	return mc_digits(p + 1, end, UINT64_MAX, &unique) == end;
+}
+
+/* One VALUE block at resume->at; PARSE_OK moves over it. */
+static enum parse_result mc_reply_value(const struct op_info *info, struct slice sent,
+					const char *data, size_t n,
+					const struct mc_reply_line *line,
+					struct reply_resume *resume)
+{
+	struct slice key;
+	uint64_t bytes, cursor = resume->left[0];
+	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
+	if (!mc_value_line(line, cas, &key, &bytes)) return PARSE_FATAL;
+	if (!mc_sent_find(sent, key, &cursor)) return PARSE_FATAL;
+	size_t body = resume->base.at + line->n, next = body + bytes + 2;
+	if (n < next) {
+		/* At the very least END comes behind it. */
+		resume->base.need = next + 5;
+		return PARSE_NEED;
+	}
+	if (memcmp(data + body + bytes, "\r\n", 2) != 0) return PARSE_FATAL;
+	resume->base.at = next;
+	resume->left[0] = cursor;
+	resume->left[1]++;
+	return PARSE_OK;
+}
+
+static enum parse_result mc_reply_values(const struct op_info *info, struct slice sent,
+					 const char *data, size_t n, struct reply_resume *resume,
+					 struct reply *out)
+{
+	if (resume->left[0] == 0) resume->left[0] = mc_sent_keys(info->shape, sent);
+	for (;;) {
+		struct mc_reply_line line;
+		size_t at = resume->base.at;
+		enum parse_result result = mc_reply_line(data + at, n - at, &line);
+		if (result != PARSE_OK) return result;
+		if (line.end - line.p > 6 && memcmp(line.p, "VALUE ", 6) == 0) {
+			result = mc_reply_value(info, sent, data, n, &line, resume);
+			if (result != PARSE_OK) return result;
+			continue;
+		}
+		out->n = at + line.n;
+		out->hits = (uint32_t)resume->left[1];
+		if (mc_line_is(&line, SLICE("END"))) {
+			out->kind = out->hits ? REPLY_HIT : REPLY_MISS;
+			return PARSE_OK;
+		}
+		/* Once values have been sent, a server can only fail, not refuse. */
+		if (out->hits && !mc_line_begins(&line, SLICE("SERVER_ERROR"))) return PARSE_FATAL;
+		return mc_reply_error(info, &line, out) ? PARSE_OK : PARSE_FATAL;
+	}
+}
+
+enum parse_result mc_parse_reply(const struct op_info *info, struct slice sent, const char *data,
+				 size_t n, struct reply_resume *resume, struct reply *reply_out)
+{
+	if (n < resume->base.need) return PARSE_NEED;
+	*reply_out = (struct reply){ .kind = REPLY_HIT };
+	if (mc_shape_is_values(info->shape))
+		return mc_reply_values(info, sent, data, n, resume, reply_out);
+	return mc_reply_single(info, data, n, reply_out);
+}

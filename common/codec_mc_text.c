@@ -1,0 +1,56 @@
+#include "common/codec_mc_text.h"
+
+static const struct op_info *mc_op(uint32_t id)
+{
+	return id < MC_OP_COUNT ? &mc_ops[id] : NULL;
+}
+
+void mc_put_failure(enum err e, const char *server, struct scratch *out)
+{
+	scratch_puts(out, SLICE("SERVER_ERROR "));
+	scratch_puts(out, slice_of(err_text(e)));
+	if (server) {
+		scratch_puts(out, SLICE(" (server "));
+		scratch_puts(out, slice_of(server));
+		scratch_puts(out, SLICE(")"));
+	}
+	scratch_puts(out, SLICE("\r\n"));
+}
+
+static void mc_encode_failure(const struct op_info *info, enum err e, const char *server,
+			      enum on_server_error on_error, uint32_t key_count,
+			      struct scratch *out)
+{
+	(void)key_count;
+	if (on_error == ON_ERROR_MISS && mc_shape_is_values(info->shape))
+		scratch_puts(out, SLICE("END\r\n"));
+	else mc_put_failure(e, server, out);
+}
+
+/* A memcached connection is ready at once. */
+static const struct op_info *mc_handshake(const struct pool_spec *pool, uint8_t resp, uint32_t n,
+					  struct scratch *out)
+{
+	(void)pool, (void)resp, (void)n, (void)out;
+	return NULL;
+}
+
+static const struct op_info *mc_probe(struct scratch *out)
+{
+	scratch_puts(out, SLICE("version\r\n"));
+	return &mc_ops[MC_PROBE];
+}
+
+const struct codec codec_mc_text = {
+	.protocol = PROTOCOL_MEMCACHED,
+	.name = "memcached",
+	.op_count = MC_OP_COUNT,
+	.op = mc_op,
+	.parse_request = mc_parse_request,
+	.encode_part = mc_encode_part,
+	.parse_reply = mc_parse_reply,
+	.merge = mc_merge,
+	.encode_failure = mc_encode_failure,
+	.handshake = mc_handshake,
+	.probe = mc_probe,
+};
