@@ -87,7 +87,8 @@ static const struct mc_verb verbs[] = {
 const struct mc_verb *mc_verb_find(struct slice verb)
 {
 	char name[MC_VERB_MAX] = { 0 };
-	if (verb.n >= sizeof(name)) return NULL;
+	/* A NUL of the client's must not pass for padding. */
+	if (verb.n == 0 || verb.n >= sizeof(name) || verb.p[verb.n - 1] == '\0') return NULL;
 	memcpy(name, verb.p, verb.n);
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
 		if (memcmp(verbs[i].name, name, sizeof(name)) == 0) return &verbs[i];
