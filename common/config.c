@@ -31,8 +31,7 @@ static void listener_check_pool(const struct config *c, struct listener_spec *l,
 	const struct pool_spec *p = topology_pool(c->topology, slice_of(l->pool));
 	const struct node *protocol = node_get(n, "protocol");
 	if (p == NULL) {
-		report_error(r, node_get(n, "pool"), AT_VALUE, "pool '%.80s' is not defined",
-			     l->pool);
+		topology_report_no_pool(c->topology, l->pool, node_get(n, "pool"), r);
 		return;
 	}
 	if (protocol != NULL && l->protocol != p->protocol)
@@ -104,13 +103,28 @@ static void config_read_listeners(struct config *c, const struct node *doc, stru
 		return;
 	}
 	c->listener_count = list->count;
-	node_foreach(child, list) listener_read(c, &c->listeners[child->index], child, r);
+	NODE_FOREACH (child, list) listener_read(c, &c->listeners[child->index], child, r);
+}
+
+/* One message instead of one for every line of a file that is something else. */
+static bool config_is_native(const struct node *doc)
+{
+	NODE_FOREACH (child, doc)
+		if (settings_find(&config_settings, child->key) != NULL) return true;
+	return false;
 }
 
 static void config_read_native(struct config *c, const struct node *doc, struct report *r)
 {
 	c->syntax = CONFIG_NATIVE;
 	if (!settings_expect(doc, NODE_MAP, "the file", r)) return;
+	if (!config_is_native(doc)) {
+		report_error(r, doc, AT_VALUE,
+			     "this is neither our own form (with 'listeners' and "
+			     "'pools') nor a nutcracker.yml (pools with 'listen' and "
+			     "'servers')");
+		return;
+	}
 	report_duplicate_keys_deep(r, doc);
 	settings_read(&config_settings, c, doc, r);
 	const struct node *proxy = node_get(doc, "proxy");
@@ -135,18 +149,19 @@ static const struct node *config_listen_node(const struct config *c, const struc
 
 /* A listener's address and its place, for sorting. */
 struct listen_place {
-	const char *text;
+	const struct listen_spec *at;
 	uint32_t index;
 };
 
 static int listen_place_cmp(const void *a, const void *b)
 {
 	const struct listen_place *x = a, *y = b;
-	int c = strcmp(x->text, y->text);
+	int c = strcmp(x->at->host, y->at->host);
+	if (c == 0) c = (x->at->port > y->at->port) - (x->at->port < y->at->port);
 	return c != 0 ? c : (x->index > y->index) - (x->index < y->index);
 }
 
-/* Addresses as typed; the kernel finds those that differ in spelling only. */
+/* By spelling of the host: the kernel finds the rest, such as a name and its address. */
 static void config_check_addresses(const struct config *c, const struct node *doc, struct report *r)
 {
 	struct listen_place *places = malloc((c->listener_count + 1) * sizeof(*places));
@@ -157,14 +172,15 @@ static void config_check_addresses(const struct config *c, const struct node *do
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < c->listener_count; i++) {
 		const struct listen_spec *l = &c->listeners[i].listen;
-		if (l->text != NULL && !l->port_any)
-			places[n++] = (struct listen_place){ l->text, i };
+		if (l->host != NULL && !l->port_any)
+			places[n++] = (struct listen_place){ l, i };
 	}
 	qsort(places, n, sizeof(*places), listen_place_cmp);
 	for (uint32_t i = 1; i < n; i++) {
-		if (strcmp(places[i].text, places[i - 1].text) != 0) continue;
+		const struct listen_spec *a = places[i - 1].at, *b = places[i].at;
+		if (strcmp(a->host, b->host) != 0 || a->port != b->port) continue;
 		report_error(r, config_listen_node(c, doc, places[i].index), AT_VALUE,
-			     "two listeners have the address '%.80s'", places[i].text);
+			     "two listeners have the address '%.80s'", b->text);
 	}
 	free(places);
 }

@@ -12,6 +12,7 @@ struct nutcracker_pool {
 	struct listener_spec *listener;
 	const struct node **servers; /* in file order, borrowed nodes */
 	uint32_t server_count, server_capacity;
+	bool servers_refused; /* and reported: how many there are means nothing */
 	struct report *report;
 };
 
@@ -27,8 +28,7 @@ bool config_is_nutcracker(const struct node *doc)
 {
 	bool native = false, attempt = false;
 	if (doc->kind != NODE_MAP) return false;
-	node_foreach(child, doc)
-	{
+	NODE_FOREACH (child, doc) {
 		bool listens = nutcracker_has(child, "listen"),
 		     serves = nutcracker_has(child, "servers");
 		/* a pool may be called `pools` or `proxy`: its content decides */
@@ -50,8 +50,8 @@ static void nutcracker_number_value(struct nutcracker_pool *np, const struct set
 	if (!nutcracker_number(n->text, strlen(n->text), &number, &wrapped)) {
 		report_error(
 		    np->report, n, AT_VALUE,
-		    "'%s' must be a whole number from 0 to %d, in decimal digits, not '%.40s'",
-		    s->alias, NUMBER_MAX, n->text);
+		    "'%s' must be a whole number from %lld to %d, in decimal digits, not '%.40s'",
+		    s->alias, (long long)s->min, NUMBER_MAX, n->text);
 		return;
 	}
 	if (wrapped)
@@ -173,39 +173,47 @@ static void nutcracker_value(struct nutcracker_pool *np, const struct setting *s
 			     const struct node *n)
 {
 	void *field = (char *)object + s->offset;
-	/* everything is text to nutcracker, quoted or not */
+	/* everything is text to nutcracker, quoted or not; messages use its words */
 	struct node text = *n;
+	struct setting renamed = *s;
 	text.kind = NODE_STRING;
+	renamed.key = s->alias;
 	if (strcmp(s->alias, "redis") == 0) nutcracker_redis_value(np, s, n);
 	else if (strcmp(s->alias, "servers") == 0) nutcracker_server_value(np, n);
 	else if (strcmp(s->alias, "listen") == 0) nutcracker_listen_value(np, n);
 	else if (s->type == SETTING_U32) nutcracker_number_value(np, s, field, n);
 	else if (s->type == SETTING_BOOL) nutcracker_bool_value(np, s, field, n);
-	else setting_read(s, object, &text, np->report);
+	else setting_read(&renamed, object, &text, np->report);
 }
 
 static void nutcracker_values(struct nutcracker_pool *np, const struct setting *s, void *object,
 			      const struct node *n)
 {
 	bool many = strcmp(s->alias, "servers") == 0;
-	if (n->kind == NODE_BAD) return;
+	if (n->kind == NODE_BAD) {
+		if (many) np->servers_refused = true;
+		return;
+	}
 	if (node_is_scalar(n)) {
 		nutcracker_value(np, s, object, n);
 		return;
 	}
 	/* a list is the same key given several times: right for servers, and else if it has one */
 	if (n->kind == NODE_MAP || (!many && n->count != 1)) {
+		if (many) np->servers_refused = true;
 		report_error(np->report, n, AT_VALUE, "'%s' must be %s, not %s", s->alias,
 			     many ? "a list of host:port:weight" : "one value", node_kind_name(n));
 		return;
 	}
-	node_foreach(child, n)
-	{
-		if (node_is_scalar(child)) nutcracker_value(np, s, object, child);
-		else if (child->kind != NODE_BAD)
-			report_error(np->report, child, AT_VALUE,
-				     "'%s' must hold plain values, not %s", s->alias,
-				     node_kind_name(child));
+	NODE_FOREACH (child, n) {
+		if (node_is_scalar(child)) {
+			nutcracker_value(np, s, object, child);
+			continue;
+		}
+		if (many) np->servers_refused = true;
+		if (child->kind == NODE_BAD) continue;
+		report_error(np->report, child, AT_VALUE, "'%s' must hold plain values, not %s",
+			     s->alias, node_kind_name(child));
 	}
 }
 
@@ -260,8 +268,27 @@ static void nutcracker_pool_finish(struct nutcracker_pool *np, const struct node
 	np->listener->protocol = p->protocol;
 	np->listener->pool = strdup(n->key);
 	if (np->listener->pool == NULL) np->report->nomem = true;
-	pool_read_servers(p, n, np->servers, np->server_count, server_read_nutcracker, np->report);
+	if (node_get(n, "servers") == NULL)
+		report_error(np->report, n, AT_KEY, "pool '%.60s' has no 'servers'", n->key);
+	else if (!np->servers_refused)
+		pool_read_servers(p, n, np->servers, np->server_count, server_read_nutcracker,
+				  np->report);
 	pool_finish(p, n, np->report);
+}
+
+/* `servers` may be given again and again, one text each, but as a list only once. */
+static void nutcracker_check_duplicates(const struct node *n, struct report *r)
+{
+	const struct node *list = NULL;
+	report_duplicate_keys(r, n, "servers");
+	NODE_FOREACH (child, n) {
+		if (child->kind != NODE_LIST || strcmp(child->key, "servers") != 0) continue;
+		if (list != NULL)
+			report_error(r, child, AT_KEY,
+				     "duplicate key 'servers', first given at line %u",
+				     list->key_line);
+		list = child;
+	}
 }
 
 static void nutcracker_pool_read(struct pool_spec *p, struct listener_spec *l, const struct node *n,
@@ -274,9 +301,8 @@ static void nutcracker_pool_read(struct pool_spec *p, struct listener_spec *l, c
 		return;
 	}
 	if (!settings_expect(n, NODE_MAP, n->key, r)) return;
-	/* `servers` may be given again and again */
-	report_duplicate_keys(r, n, "servers");
-	node_foreach(child, n) nutcracker_directive(&np, child);
+	nutcracker_check_duplicates(n, r);
+	NODE_FOREACH (child, n) nutcracker_directive(&np, child);
 	nutcracker_pool_finish(&np, n);
 	free(np.servers);
 }
@@ -292,6 +318,7 @@ void config_read_nutcracker(struct config *c, const struct node *doc, struct rep
 		return;
 	}
 	c->listener_count = doc->count;
-	node_foreach(child, doc) nutcracker_pool_read(&c->topology->pools[child->index],
-						      &c->listeners[child->index], child, r);
+	NODE_FOREACH (child, doc)
+		nutcracker_pool_read(&c->topology->pools[child->index], &c->listeners[child->index],
+				     child, r);
 }

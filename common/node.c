@@ -93,7 +93,8 @@ void node_free(struct node **n)
 const struct node *node_get(const struct node *map, const char *key)
 {
 	if (map->kind != NODE_MAP) return NULL;
-	node_foreach(child, map) if (strcmp(child->key, key) == 0) return child;
+	NODE_FOREACH (child, map)
+		if (strcmp(child->key, key) == 0) return child;
 	return NULL;
 }
 
@@ -187,8 +188,7 @@ json_t *node_to_json(const struct node *n)
 	if (n->kind != NODE_LIST && n->kind != NODE_MAP) return node_scalar_to_json(n);
 
 	json_t *j = n->kind == NODE_LIST ? json_array() : json_object();
-	node_foreach(child, n)
-	{
+	NODE_FOREACH (child, n) {
 		json_t *value = node_to_json(child);
 		int failed = n->kind == NODE_LIST ? json_array_append_new(j, value)
 						  : json_object_set_new(j, child->key, value);

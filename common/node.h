@@ -56,7 +56,7 @@ void node_free(struct node **n);
 
 /* The child called `key`, or NULL; NULL too when `map` is no map. Linear. */
 const struct node *node_get(const struct node *map, const char *key);
-#define node_foreach(child, container) \
+#define NODE_FOREACH(child, container) \
 	for (const struct node *child = (container)->first; child != NULL; child = child->next)
 
 /* "a list", "a string"...: how messages call it. */

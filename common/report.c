@@ -144,7 +144,7 @@ void report_duplicate_keys(struct report *r, const struct node *map, const char 
 		r->nomem = true;
 		return;
 	}
-	node_foreach(child, map) sorted[child->index] = child;
+	NODE_FOREACH (child, map) sorted[child->index] = child;
 	qsort(sorted, map->count, sizeof(struct node *), report_key_cmp);
 	for (uint32_t i = 1, first = 0; i < map->count; i++) {
 		if (strcmp(sorted[i]->key, sorted[first]->key) != 0) {
@@ -161,7 +161,8 @@ void report_duplicate_keys(struct report *r, const struct node *map, const char 
 void report_duplicate_keys_deep(struct report *r, const struct node *n)
 {
 	report_duplicate_keys(r, n, NULL);
-	node_foreach(child, n) if (child->first != NULL) report_duplicate_keys_deep(r, child);
+	NODE_FOREACH (child, n)
+		if (child->first != NULL) report_duplicate_keys_deep(r, child);
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */

@@ -308,8 +308,7 @@ void setting_read(const struct setting *s, void *object, const struct node *valu
 
 void settings_read(const struct settings *s, void *object, const struct node *map, struct report *r)
 {
-	node_foreach(child, map)
-	{
+	NODE_FOREACH (child, map) {
 		const struct setting *item = settings_find(s, child->key);
 		if (item != NULL) {
 			setting_read(item, object, child, r);

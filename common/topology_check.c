@@ -1,5 +1,6 @@
 #include "common/topology_check.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include "common/topology_routes.h"
@@ -118,7 +119,7 @@ static void pool_read_server_list(struct pool_spec *p, const struct node *pool, 
 		r->nomem = true;
 		return;
 	}
-	node_foreach(child, list) nodes[child->index] = child;
+	NODE_FOREACH (child, list) nodes[child->index] = child;
 	pool_read_servers(p, list, nodes, list->count, server_read_native, r);
 	free(nodes);
 }
@@ -202,7 +203,24 @@ void topology_read_pools(struct topology *t, const struct node *doc, const struc
 	}
 	if (!settings_expect(pools, NODE_MAP, "pools", r)) return;
 	if (!topology_reserve(t, pools->count, pools, r)) return;
-	node_foreach(child, pools) pool_read(&t->pools[child->index], child, r);
+	NODE_FOREACH (child, pools) pool_read(&t->pools[child->index], child, r);
+}
+
+void topology_report_no_pool(const struct topology *t, const char *name, const struct node *at,
+			     struct report *r)
+{
+	const char *best = NULL;
+	unsigned best_distance = UINT_MAX;
+	for (uint32_t i = 0; i < t->pool_count; i++) {
+		const char *candidate = t->pools[i].name;
+		unsigned d = candidate != NULL ? settings_distance(name, candidate) : UINT_MAX;
+		if (d >= best_distance) continue;
+		best_distance = d;
+		best = candidate;
+	}
+	report_error(r, at, AT_VALUE, "pool '%.80s' is not defined%s%s%s", name,
+		     best != NULL ? " (did you mean '" : "", best != NULL ? best : "",
+		     best != NULL ? "'?)" : "");
 }
 
 /* --- a whole message -------------------------------------------------------------------------- */

@@ -35,6 +35,10 @@ void pool_read_servers(struct pool_spec *p, const struct node *at, const struct 
 /* Computed defaults, and checks across options. */
 void pool_finish(struct pool_spec *p, const struct node *at, struct report *r);
 
+/* Report that there is no pool `name`, with the one that may be meant. */
+void topology_report_no_pool(const struct topology *t, const char *name, const struct node *at,
+			     struct report *r);
+
 /* A name people chose: 1 to 255 bytes without control characters. */
 bool topology_check_name(const struct node *n, enum report_at at, const char *name,
 			 const char *what, struct report *r);

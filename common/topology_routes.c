@@ -15,9 +15,8 @@ struct route_type {
 static void route_check_pool(const struct topology *t, const struct node *n, const char *argument,
 			     struct report *r)
 {
-	if (topology_pool(t, slice_of(argument)) != NULL) return;
-	report_error(r, n, AT_VALUE, "the route names pool '%.80s', which is not defined",
-		     argument);
+	if (topology_pool(t, slice_of(argument)) == NULL)
+		topology_report_no_pool(t, argument, n, r);
 }
 
 static const struct route_type route_types[] = {
@@ -66,8 +65,7 @@ static void route_check_text(const struct topology *t, const struct node *n, str
 
 static void route_check_keys(const struct route_type *type, const struct node *n, struct report *r)
 {
-	node_foreach(child, n)
-	{
+	NODE_FOREACH (child, n) {
 		if (strcmp(child->key, "type") == 0) continue;
 		if (type->argument != NULL && strcmp(child->key, type->argument) == 0) continue;
 		report_error(r, child, AT_KEY, "unknown key '%.80s' in a %s", child->key,
@@ -126,8 +124,7 @@ void topology_read_routes(struct topology *t, const struct node *routes, struct 
 		report_error(r, routes, AT_VALUE, "there may be %d routes at most", ROUTES_MAX);
 		return;
 	}
-	node_foreach(child, routes)
-	{
+	NODE_FOREACH (child, routes) {
 		if (topology_check_name(child, AT_KEY, child->key, "route", r))
 			topology_read_route(t, child->key, child, r);
 	}

@@ -52,7 +52,9 @@ static bool server_split(const char *text, struct server_parts *p)
 	*p = (struct server_parts){ .host = slice_of(text) };
 	server_cut(&p->host, ' ', &p->name);
 	if (!server_cut(&p->host, ':', &p->weight)) return false;
-	return text[0] == '/' || server_cut(&p->host, ':', &p->port);
+	/* a path with a colon is more likely a mistaken port; a mapping can say it */
+	if (text[0] == '/') return memchr(p->host.p, ':', p->host.n) == NULL;
+	return server_cut(&p->host, ':', &p->port);
 }
 
 /* "host:port", "[v6]:port" and "/path": there the weight is 1. More than one colon outside brackets
@@ -240,9 +242,9 @@ void server_read_nutcracker(const struct node *n, struct server_spec *out, struc
 	}
 	server_strip_brackets(&parts);
 	if (!server_from_parts(n, &parts, out, r)) return;
-	if (!server_keep_typed_name(&parts, n->text, out, r)) return;
 	if (out->host[0] == '\0') server_on_this_machine(n, out, r);
-	if (out->host != NULL && server_check(n, out, r)) return;
+	if (out->host == NULL || !server_keep_typed_name(&parts, n->text, out, r)) return;
+	if (server_check(n, out, r)) return;
 	free(out->ring_name);
 	out->ring_name = NULL;
 }
