@@ -118,7 +118,7 @@ static const struct setting proxy_items[] = {
 	  .min = 1, .max = NUMBER_MAX, .def = "1000", .unit = "ms",
 	  .help = "how old statistics may be" },
 	{ .key = "log_file", .type = SETTING_NAME, FIELD(log_file), .min = 1, .max = 4095,
-	  .help = "path of the log, reopened on SIGUSR1; without it standard error" },
+	  .help = "path of the log; without it standard error" },
 	{ .key = "log_level", .type = SETTING_CUSTOM, FIELD(log_level), .ops = &log_level_ops,
 	  .def = "notice", .unit = "error, warn, notice, info, debug, or 0 to 11",
 	  .help = "nothing less important is logged" },
@@ -197,7 +197,7 @@ static const struct setting config_items[] = {
 	{ .key = "pools", .type = SETTING_READER, .unit = "mapping of mappings",
 	  .help = "see *pool*" },
 	{ .key = "routes", .type = SETTING_READER, .unit = "mapping of routes",
-	  .help = "named routes: each `PoolRoute|POOL`, `NullRoute`, `ErrorRoute|TEXT`, or a mapping "
+	  .help = "named routes: each `PoolRoute\\|POOL`, `NullRoute`, `ErrorRoute\\|TEXT`, or a mapping "
 		  "with `type` and `pool` or `response`" },
 	{ .key = "route", .type = SETTING_READER, .unit = "route",
 	  .help = "the route of listeners that name neither pool nor route; its own name is `default`" },
