@@ -1,0 +1,216 @@
+#include "common/buf.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* Sizes of whole allocations; the header comes out of them, so that malloc's own sizes stay round. */
+static const uint32_t class_bytes[BUF_CLASSES] = { 512, 4096, 16384, 65536, 262144, 1048576 };
+/* Buffers of each class that trimming leaves. */
+static const uint32_t class_keep[BUF_CLASSES] = { 64, 16, 8, 4, 1, 0 };
+
+_Static_assert(sizeof(struct buf) <= 64, "BUF_SMALL and BUF_READ count on this");
+
+void buf_pool_init(struct buf_pool *p)
+{
+	*p = (struct buf_pool){ 0 };
+	pool_init(&p->segs, sizeof(struct seg));
+}
+
+static void buf_class_drop(struct buf_pool *p, uint32_t class, uint32_t count)
+{
+	while (count-- > 0 && p->class[class].free) {
+		struct buf *b = p->class[class].free;
+		p->class[class].free = b->next;
+		p->class[class].free_count--;
+		p->bytes -= class_bytes[class];
+		free(b);
+	}
+}
+
+void buf_pool_trim(struct buf_pool *p)
+{
+	for (uint32_t i = 0; i < BUF_CLASSES; i++) {
+		uint32_t low = p->class[i].low_water, keep = class_keep[i];
+		buf_class_drop(p, i, low > keep ? (low - keep + 1) / 2 : 0);
+		p->class[i].low_water = p->class[i].free_count;
+	}
+	pool_trim(&p->segs);
+}
+
+void buf_pool_fini(struct buf_pool *p)
+{
+	for (uint32_t i = 0; i < BUF_CLASSES; i++) buf_class_drop(p, i, UINT32_MAX);
+	pool_fini(&p->segs);
+}
+
+struct buf *buf_get(struct buf_pool *p, size_t size)
+{
+	uint32_t class = 0;
+	while (class < BUF_CLASSES && class_bytes[class] - sizeof(struct buf) < size) class++;
+	struct buf *b = class < BUF_CLASSES ? p->class[class].free : NULL;
+	if (b) {
+		p->class[class].free = b->next;
+		if (--p->class[class].free_count < p->class[class].low_water)
+			p->class[class].low_water = p->class[class].free_count;
+	} else {
+		size_t bytes = class < BUF_CLASSES ? class_bytes[class] : sizeof(*b) + size;
+		assert(bytes - sizeof(*b) <= UINT32_MAX);
+		b = malloc(bytes);
+		if (!b) abort();
+		p->bytes += bytes;
+		b->pool = p;
+		b->class = (uint8_t)class;
+		b->cap = (uint32_t)(bytes - sizeof(*b));
+		if (class < BUF_CLASSES) p->class[class].low_water = 0;
+	}
+	b->refs = 1;
+	b->len = 0;
+	memset(b->note, 0, sizeof(b->note));
+	return b;
+}
+
+void buf_release(struct buf *b)
+{
+	struct buf_pool *p = b->pool;
+#ifndef POOL_MALLOC
+	if (b->class < BUF_CLASSES) {
+		b->next = p->class[b->class].free;
+		p->class[b->class].free = b;
+		p->class[b->class].free_count++;
+		return;
+	}
+#endif
+	p->bytes -= sizeof(*b) + b->cap;
+	free(b);
+}
+
+struct buf *buf_grow(struct buf *b, size_t size)
+{
+	/* Beyond the classes, realloc moves pages instead of bytes. */
+	if (b->class == BUF_CLASSES && b->refs == 1) {
+		struct buf *grown = realloc(b, sizeof(*b) + size);
+		if (!grown) abort();
+		grown->pool->bytes += size - grown->cap;
+		grown->cap = (uint32_t)size;
+		return grown;
+	}
+	struct buf *grown = buf_get(b->pool, size);
+	memcpy(grown->data, b->data, b->len);
+	grown->len = b->len;
+	memcpy(grown->note, b->note, sizeof(b->note));
+	buf_unref(b);
+	return grown;
+}
+
+struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes,
+		     struct slice *held_out)
+{
+	if (in && bytes.n >= BUF_REF_MIN && bytes.n * 4 >= in->cap) {
+		*held_out = bytes;
+		return buf_ref(in);
+	}
+	struct buf *copy = buf_get(p, bytes.n);
+	memcpy(copy->data, bytes.p, bytes.n);
+	copy->len = (uint32_t)bytes.n;
+	*held_out = (struct slice){ copy->data, bytes.n };
+	return copy;
+}
+
+static struct seg *outq_push(struct buf_pool *p, struct outq *q, struct buf *b, uint32_t off,
+			     uint32_t len, bool own)
+{
+	struct seg *s = pool_get(&p->segs);
+	*s = (struct seg){ .buf = b, .off = off, .len = len, .own = own };
+	if (q->tail)
+		q->tail->next = s;
+	else
+		q->head = s;
+	q->tail = s;
+	q->bytes += len;
+	return s;
+}
+
+const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
+		      size_t chunk)
+{
+	struct seg *s = q->tail;
+	if (!s || !s->own || buf_room(s->buf) < n)
+		s = outq_push(p, q, buf_get(p, n > chunk ? n : chunk), 0, 0, true);
+	char *at = s->buf->data + s->buf->len;
+	memcpy(at, bytes, n);
+	s->buf->len += (uint32_t)n;
+	s->len += (uint32_t)n;
+	q->bytes += n;
+	return at;
+}
+
+void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes)
+{
+	outq_push(p, q, buf_ref(b), (uint32_t)(bytes.p - b->data), (uint32_t)bytes.n, false);
+}
+
+void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes, size_t chunk)
+{
+	if (in && bytes.n >= BUF_REF_MIN)
+		outq_ref(p, q, in, bytes);
+	else if (bytes.n > 0)
+		outq_copy(p, q, bytes.p, bytes.n, chunk);
+}
+
+static void outq_drop_head(struct buf_pool *p, struct outq *q)
+{
+	struct seg *s = q->head;
+	q->head = s->next;
+	if (!q->head) q->tail = NULL;
+	buf_unref(s->buf);
+	pool_put(&p->segs, s);
+}
+
+void outq_move(struct buf_pool *p, struct outq *to, struct outq *from, size_t chunk)
+{
+	while (from->head && from->head->len < BUF_REF_MIN) {
+		struct seg *s = from->head;
+		outq_copy(p, to, s->buf->data + s->off, s->len, chunk);
+		from->bytes -= s->len;
+		outq_drop_head(p, from);
+	}
+	if (!from->head) return;
+	if (to->tail)
+		to->tail->next = from->head;
+	else
+		to->head = from->head;
+	to->tail = from->tail;
+	to->bytes += from->bytes;
+	*from = (struct outq){ 0 };
+}
+
+int outq_iov(const struct outq *q, struct iovec *iov, int max)
+{
+	int n = 0;
+	for (const struct seg *s = q->head; s && n < max; s = s->next) {
+		if (s->len == 0) continue;
+		iov[n].iov_base = s->buf->data + s->off;
+		iov[n++].iov_len = s->len;
+	}
+	return n;
+}
+
+void outq_consume(struct buf_pool *p, struct outq *q, size_t n)
+{
+	assert(n <= q->bytes);
+	q->bytes -= n;
+	while (q->head && n >= q->head->len) {
+		n -= q->head->len;
+		outq_drop_head(p, q);
+	}
+	if (n > 0) {
+		q->head->off += (uint32_t)n;
+		q->head->len -= (uint32_t)n;
+	}
+}
+
+void outq_clear(struct buf_pool *p, struct outq *q)
+{
+	while (q->head) outq_drop_head(p, q);
+	q->bytes = 0;
+}

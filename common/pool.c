@@ -1,0 +1,60 @@
+#include "common/pool.h"
+
+#include <stdlib.h>
+
+enum { POOL_KEEP = 32 }; /* objects that trimming leaves */
+
+void pool_init(struct pool *p, size_t size)
+{
+	*p = (struct pool){ .size = size };
+}
+
+void *pool_get(struct pool *p)
+{
+	struct pool_item *item = p->free;
+	p->live++;
+	if (item) {
+		p->free = item->next;
+		if (--p->free_count < p->low_water) p->low_water = p->free_count;
+		return item;
+	}
+	p->low_water = 0;
+	void *fresh = malloc(p->size);
+	if (!fresh) abort();
+	return fresh;
+}
+
+void pool_put(struct pool *p, void *object)
+{
+	p->live--;
+#ifdef POOL_MALLOC
+	free(object);
+#else
+	struct pool_item *item = object;
+	item->next = p->free;
+	p->free = item;
+	p->free_count++;
+#endif
+}
+
+static void pool_drop(struct pool *p, uint32_t count)
+{
+	while (count-- > 0 && p->free) {
+		struct pool_item *item = p->free;
+		p->free = item->next;
+		p->free_count--;
+		free(item);
+	}
+}
+
+void pool_trim(struct pool *p)
+{
+	uint32_t idle = p->low_water > POOL_KEEP ? p->low_water - POOL_KEEP : 0;
+	pool_drop(p, (idle + 1) / 2);
+	p->low_water = p->free_count;
+}
+
+void pool_fini(struct pool *p)
+{
+	pool_drop(p, p->free_count);
+}

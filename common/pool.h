@@ -1,0 +1,32 @@
+/* pool.h - free list of fixed-size objects for one thread.
+ *
+ * Objects come back zeroed only if the caller zeroes them. A list that grew in a burst is trimmed
+ * again: pool_trim() gives back half of what lay unused since the call before. With POOL_MALLOC
+ * (sanitizer builds) every object is a fresh allocation, so that a stale pointer is caught.
+ */
+#ifndef TWINRING_COMMON_POOL_H
+#define TWINRING_COMMON_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct pool_item {
+	struct pool_item *next;
+};
+
+struct pool {
+	struct pool_item *free;
+	size_t size;         /* bytes of one object */
+	uint32_t free_count;
+	uint32_t low_water;  /* fewest free since the last trim */
+	uint32_t live;       /* objects handed out */
+};
+
+void pool_init(struct pool *p, size_t size);
+/* Aborts when out of memory: callers bound how many they take. */
+void *pool_get(struct pool *p);
+void pool_put(struct pool *p, void *object);
+void pool_trim(struct pool *p);
+void pool_fini(struct pool *p);
+
+#endif

@@ -1,0 +1,99 @@
+/* request.h - one request on its way through the proxy.
+ *
+ * Follow a GET. client_on_read() reads what the client sent; the codec finds one request in it and
+ * describes it (struct command). request_start() makes a `struct request`, whose bottom frame is
+ * the client, and hands it to the route tree of the client's listener. A route handle passes it
+ * down with route_send(); one that wants to see the answer pushes a frame first. At the bottom
+ * hash_send() asks the ring for the server, and dest_send() copies the request into the output of
+ * the worker's connection to it. At the end of the turn dest_flush() sends everything queued for
+ * that server in one writev. When the answer comes, dest_on_read() cuts it from the stream, the
+ * codec checks that it fits, and request_reply() pops the frames in reverse, the client's last.
+ * client_flush() sends the client its replies in the order in which it asked.
+ *
+ * Threads:   a request lives and dies on one worker.
+ * Ownership: two sides may hold it: whoever waits for the answer (REQ_AWAITED) and the connection
+ *            that will read it (REQ_QUEUED). Either may let go first: a client that leaves, or a
+ *            timeout that answers before the server does. The last one frees it.
+ * Lifetimes: `key`, `head` and `body` are the client's input, good only until route_send()
+ *            returns. What must last longer is copied into the destination's output.
+ */
+#ifndef TWINRING_PROXY_REQUEST_H
+#define TWINRING_PROXY_REQUEST_H
+
+#include "proxy/core.h"
+#include "proxy/server_pool.h"
+
+struct view;
+
+/* An answer on its way back. Everything in it is good only during the call. */
+struct answer {
+	struct slice bytes; /* the server's reply, whole; empty when err is set      */
+	struct buf *buf;    /* the bytes lie in it and may be kept by reference; or NULL */
+	enum reply_kind kind;
+	uint32_t hits;
+	enum err err;       /* the request failed in the proxy                       */
+	const char *server; /* ring name, or NULL                                    */
+};
+
+/* A stop on the way back. `reply` gets the answer and either passes it on (request_reply) or does
+ * something else with the request, but not both. */
+struct frame {
+	struct frame *next;
+	void (*reply)(struct frame *f, struct request *req, const struct answer *a);
+	void *owner;
+};
+
+enum request_flag {
+	REQ_AWAITED = 1,  /* somebody waits for the answer                        */
+	REQ_QUEUED = 2,   /* in a connection's queue                              */
+	REQ_DONE = 4,     /* answered; waits for its turn in its client's order   */
+	REQ_NOREPLY = 8,  /* the client wants no answer                           */
+	REQ_SENT = 16,    /* its bytes were handed to the kernel                  */
+};
+
+struct request {
+	struct request *client_next; /* in the order in which the client asked       */
+	struct request *dest_next;   /* in the order in which the server will answer */
+	struct frame *top;
+	struct frame bottom;
+	const struct op_info *info;
+	const struct server_pool *pool; /* NULL: answered locally */
+	struct view *view;              /* keeps pool and destinations alive; one reference */
+	struct dest **dests;            /* this worker's destinations, by number            */
+	uint64_t start_us;
+	uint64_t deadline_us; /* 0: none */
+
+	struct slice key, head, body;
+	struct buf *in; /* head and body may lie in it; borrowed during route_send() */
+
+	struct slice sent; /* what the server got (its head), when info->keep_sent */
+	struct buf *sent_buf;
+
+	struct outq out; /* REQ_DONE: the reply, until its turn */
+	struct multi *multi; /* a split request's parts, or NULL */
+	uint32_t key_count;
+	uint8_t flags;
+	uint8_t lane; /* which of the connections to a server */
+	enum err err; /* why it was deferred as failed */
+};
+
+struct request *request_new(struct core *core, const struct op_info *info);
+/* The awaiting side lets go. */
+void request_drop(struct core *core, struct request *req);
+/* The connection lets go. */
+void request_unqueue(struct core *core, struct request *req);
+
+/* Pass the answer to the topmost frame. */
+static inline void request_reply(struct request *req, const struct answer *a)
+{
+	struct frame *f = req->top;
+	req->top = f->next;
+	f->reply(f, req, a);
+}
+
+/* Answer with an error at the end of this turn, never inline: the caller may still be on its way
+ * down. `server` must outlive the turn. */
+void request_fail_later(struct core *core, struct request *req, enum err e);
+void request_fail(struct request *req, enum err e, const char *server);
+
+#endif

@@ -1,0 +1,33 @@
+/* server_pool.h - one pool as a snapshot holds it: its servers, its ring, its codec, its counters.
+ *
+ * Ownership: part of a snapshot, built by main, immutable, read by every worker until the snapshot
+ * dies. `spec` points into the snapshot's topology.
+ */
+#ifndef TWINRING_PROXY_SERVER_POOL_H
+#define TWINRING_PROXY_SERVER_POOL_H
+
+#include "common/net.h"
+#include "common/topology.h"
+#include "proxy/stats.h"
+
+struct route;
+
+struct pool_server {
+	const struct server_spec *spec;
+	struct net_addr addr; /* len 0: the name does not resolve (yet)                       */
+	uint64_t id;          /* same id: same server, address and credentials; never reused  */
+	struct stats_server *stats;
+};
+
+struct server_pool {
+	const struct pool_spec *spec;
+	const struct codec *codec;
+	struct codec_limits limits;
+	struct ring *ring;
+	struct pool_server *servers; /* [spec->server_count]                         */
+	uint32_t dest_base;          /* server i is destination dest_base + i        */
+	uint32_t lanes;              /* connections a worker may hold to each server */
+	struct stats_pool *stats;
+};
+
+#endif
