@@ -35,6 +35,7 @@ struct core {
 	struct pool requests;
 	struct parser parser;
 	struct scratch text;   /* replies and requests being composed                         */
+	struct scratch aside;  /* the same, while `text` is in use: handshakes and probes     */
 	struct buf *rbuf;      /* what is read from a socket lands here first                 */
 	uint64_t buffer_max;   /* above it no client is read; 0: no limit                     */
 

@@ -30,7 +30,7 @@ struct dest {
 	enum err last_error;
 	uint32_t failures;  /* in a row */
 	uint32_t lane_count;
-	uint64_t tko_since_us;
+	uint64_t answered_us; /* TKO: when a probe was first answered; 0: not yet */
 	uint32_t probe_delay_ms;
 	struct io_timer probe_timer;
 	struct conn *probe;             /* a connection that is being tried */
@@ -61,7 +61,9 @@ void dest_preconnect(struct dest *d);
 /* A connection delivered a good reply, or failed: one request timed out, or all of it broke. */
 void dest_on_success(struct dest *d);
 void dest_on_failure(struct dest *d, enum err e);
-/* A connection is gone for good; no request holds it any more. */
+/* A connection takes no more requests: it is closed, or quarantined. */
 void dest_on_conn_gone(struct dest *d, struct conn *c);
+/* A quarantined connection got all that it was owed: the server may well be back. */
+void dest_on_drained(struct dest *d);
 
 #endif

@@ -5,8 +5,8 @@
  * the client, and hands it to the route tree of the client's listener. A route handle passes it
  * down with route_send(); one that wants to see the answer pushes a frame first. At the bottom
  * hash_send() asks the ring for the server, and dest_send() copies the request into the output of
- * the worker's connection to it. At the end of the turn dest_flush() sends everything queued for
- * that server in one writev. When the answer comes, dest_on_read() cuts it from the stream, the
+ * the worker's connection to it. At the end of the turn conn_flush() sends everything queued for
+ * that server in one writev. When the answer comes, conn_on_read() cuts it from the stream, the
  * codec checks that it fits, and request_reply() pops the frames in reverse, the client's last.
  * client_flush() sends the client its replies in the order in which it asked.
  *
@@ -23,7 +23,22 @@
 #include "proxy/core.h"
 #include "proxy/server_pool.h"
 
-struct view;
+/* A snapshot as one worker sees it: with the worker's destinations. The newest one has a reference
+ * of the worker's; each request has one. When the last is gone, nothing routed by that snapshot is
+ * in flight here any more. */
+struct view {
+	struct snapshot *snapshot;
+	struct dest **dests; /* [dest_count]; server i of a pool is dests[dest_base + i] */
+	uint32_t dest_count;
+	uint32_t refs;
+	void (*on_unused)(struct view *v);
+	struct core *core;
+};
+
+static inline void view_unref(struct view *v)
+{
+	if (--v->refs == 0) v->on_unused(v);
+}
 
 /* An answer on its way back. Everything in it is good only during the call. */
 struct answer {
@@ -48,7 +63,7 @@ enum request_flag {
 	REQ_QUEUED = 2,   /* in a connection's queue                              */
 	REQ_DONE = 4,     /* answered; waits for its turn in its client's order   */
 	REQ_NOREPLY = 8,  /* the client wants no answer                           */
-	REQ_SENT = 16,    /* its bytes were handed to the kernel                  */
+	REQ_EXPIRED = 16, /* timed out: answered, but the server still owes a reply */
 };
 
 struct request {
@@ -58,8 +73,7 @@ struct request {
 	struct frame bottom;
 	const struct op_info *info;
 	const struct server_pool *pool; /* NULL: answered locally */
-	struct view *view;              /* keeps pool and destinations alive; one reference */
-	struct dest **dests;            /* this worker's destinations, by number            */
+	struct view *view;              /* where dests are looked up; one reference; or NULL */
 	uint64_t start_us;
 	uint64_t deadline_us; /* 0: none */
 
@@ -74,7 +88,8 @@ struct request {
 	uint32_t key_count;
 	uint8_t flags;
 	uint8_t lane; /* which of the connections to a server */
-	enum err err; /* why it was deferred as failed */
+	enum err err;       /* why it was deferred as failed ... */
+	const char *server; /* ... and by whom, or NULL          */
 };
 
 struct request *request_new(struct core *core, const struct op_info *info);
@@ -92,8 +107,9 @@ static inline void request_reply(struct request *req, const struct answer *a)
 }
 
 /* Answer with an error at the end of this turn, never inline: the caller may still be on its way
- * down. `server` must outlive the turn. */
-void request_fail_later(struct core *core, struct request *req, enum err e);
+ * down. `server` is a ring name of the request's snapshot, or NULL. */
+void request_fail_later(struct core *core, struct request *req, enum err e, const char *server);
+/* The same at once, from the way back. */
 void request_fail(struct request *req, enum err e, const char *server);
 
 #endif

@@ -1,0 +1,60 @@
+#include "proxy/inbuf.h"
+
+/* Room beyond what has arrived: a peer that announces much and sends little gets little. */
+enum { INBUF_STEP = 1024 * 1024 };
+
+static size_t inbuf_target(const struct buf *b, size_t need)
+{
+	size_t step = b->len < INBUF_STEP ? INBUF_STEP : (size_t)b->len * 2;
+	if (need > b->len) return need < step ? need : step;
+	return b->len < INBUF_STEP / 2 ? (size_t)b->len * 2 : step;
+}
+
+struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need,
+		       ssize_t *got_out)
+{
+	struct buf *own = *kept;
+	bool direct = own && (own->len > INBUF_SMALL || need > INBUF_LARGE);
+	struct buf *b;
+	if (direct) {
+		if (buf_room(own) == 0) *kept = own = buf_grow(own, inbuf_target(own, need));
+		b = own;
+	} else {
+		b = core_read_buffer(core);
+		if (own) {
+			memcpy(b->data, own->data, own->len);
+			b->len = own->len;
+		}
+	}
+	size_t room = buf_room(b);
+	/* Not past the end of a message whose end is known: its buf is to hold it alone. */
+	if (direct && need > b->len && need - b->len < room) room = need - b->len;
+	ssize_t got = io_read(fd, b->data + b->len, room);
+	*got_out = got;
+	if (got <= 0) return NULL;
+	b->len += (uint32_t)got;
+	if (own && !direct) buf_unref(own);
+	*kept = NULL;
+	return b;
+}
+
+void inbuf_keep(struct core *core, struct buf *b, size_t parsed, size_t need, struct buf **kept)
+{
+	size_t rest = b->len - parsed;
+	bool shared = b == core->rbuf;
+	if (rest == 0) {
+		if (!shared) buf_unref(b);
+		return;
+	}
+	if (!shared && parsed == 0) {
+		*kept = b;
+		return;
+	}
+	size_t size = rest;
+	if (need > INBUF_LARGE) size = need < INBUF_STEP ? need : INBUF_STEP;
+	struct buf *own = buf_get(&core->bufs, size > rest ? size : rest);
+	memcpy(own->data, b->data + parsed, rest);
+	own->len = (uint32_t)rest;
+	*kept = own;
+	if (!shared) buf_unref(b);
+}

@@ -1,0 +1,26 @@
+/* inbuf.h - reading from a socket so that each message can be parsed in one piece, where it lies.
+ *
+ * Most reads go into the worker's read buffer, are parsed there and leave nothing behind. What is
+ * left of an incomplete message is kept in a buf of its own: a small rest goes in front of the
+ * next read; a large message (its size known, or grown past INBUF_SMALL) is read straight into
+ * its own buf, so that its bytes are never moved and can be passed on by reference.
+ */
+#ifndef TWINRING_PROXY_INBUF_H
+#define TWINRING_PROXY_INBUF_H
+
+#include "proxy/core.h"
+
+enum { INBUF_SMALL = 4096, INBUF_LARGE = 16384 };
+
+/* Read once. *kept is the rest of last time (or NULL) and is taken; on success the returned buf
+ * holds everything unparsed, from data[0] to data[len), and must be given to inbuf_keep(). `need`
+ * is how many bytes the message at its start is known to have, or 0.
+ * NULL: nothing was read; *got_out is 0 (end of stream) or -1 (errno), and *kept is untouched. */
+struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need,
+		       ssize_t *got_out);
+
+/* Keep data[parsed..len) of `b` for next time, in *kept; nothing when all was parsed. `b` is void
+ * afterwards unless it was kept or is referenced elsewhere. */
+void inbuf_keep(struct core *core, struct buf *b, size_t parsed, size_t need, struct buf **kept);
+
+#endif
