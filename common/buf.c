@@ -168,7 +168,8 @@ static void outq_drop_head(struct buf_pool *p, struct outq *q)
 
 void outq_move(struct buf_pool *p, struct outq *to, struct outq *from, size_t chunk)
 {
-	while (from->head && from->head->len < BUF_REF_MIN) {
+	/* Nothing to append to: then no byte need move. */
+	while (to->head && from->head && from->head->len < BUF_REF_MIN) {
 		struct seg *s = from->head;
 		outq_copy(p, to, s->buf->data + s->off, s->len, chunk);
 		from->bytes -= s->len;

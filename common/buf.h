@@ -22,7 +22,7 @@ enum {
 	BUF_CLASSES = 6,
 	BUF_SMALL = 448,         /* usable bytes of the smallest class        */
 	BUF_READ = 65536 - 64,   /* usable bytes of a worker's read buffer    */
-	BUF_REF_MIN = 2048,      /* from here on bytes are referenced, not copied */
+	BUF_REF_MIN = 8192,      /* from here on bytes are referenced, not copied */
 };
 
 struct buf_pool;

@@ -20,9 +20,13 @@ struct pool {
 	uint32_t free_count;
 	uint32_t low_water;  /* fewest free since the last trim */
 	uint32_t live;       /* objects handed out */
+	uint32_t per_slab;   /* > 0: objects are cut from slabs of so many, which are kept */
+	struct pool_item *slabs;
 };
 
 void pool_init(struct pool *p, size_t size);
+/* For many small long-lived objects: slabs save malloc's overhead, but are only freed at the end. */
+void pool_init_slab(struct pool *p, size_t size, uint32_t per_slab);
 /* Aborts when out of memory: callers bound how many they take. */
 void *pool_get(struct pool *p);
 void pool_put(struct pool *p, void *object);

@@ -102,7 +102,7 @@ struct conn *conn_open(struct dest *d, uint32_t lane, enum err *err_out)
 	}
 	metric_add(&d->stats->m[SERVER_connects], 1);
 	bool pending;
-	int fd = io_connect((const struct sockaddr *)&server->addr.sa, server->addr.len,
+	int fd = io_connect((const struct sockaddr *)&server->addr.ss, server->addr.len,
 			    d->pool->spec->keepalive, &pending);
 	if (fd < 0) {
 		*err_out = conn_errno(errno);

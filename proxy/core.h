@@ -14,6 +14,7 @@
 #include "common/pool.h"
 #include "proxy/stats.h"
 
+struct client;
 struct conn;
 struct dest;
 struct request;
@@ -40,6 +41,7 @@ struct core {
 	uint64_t buffer_max;   /* above it no client is read; 0: no limit                     */
 
 	struct conn *dirty_conns;             /* have bytes to send at the end of this turn   */
+	struct client *dirty_clients;         /* the same                                     */
 	LIST_HEAD(, conn) active_conns;       /* wait for a reply or for a connection         */
 	struct io_timer sweep;                /* runs while active_conns is not empty         */
 	struct request *deferred, **deferred_tail; /* failed at once, to be told at turn's end */
@@ -84,8 +86,8 @@ static inline void core_discard(struct core *core, struct garbage *g,
 /* Everything but `worker` and `on_dest_state`. false: no event loop could be made. */
 bool core_init(struct core *core, uint32_t index, struct worker_slot *stats);
 void core_fini(struct core *core);
-/* The turn's last acts: tell deferred failures, send what is queued, free what died. Client output
- * is flushed by the worker in between, through `flush_clients`. */
+/* The turn's last acts: tell deferred failures, send what is queued, free what died. `flush_clients`
+ * sees to dirty_clients. */
 void core_end_turn(struct core *core, void (*flush_clients)(struct core *core));
 
 /* The read buffer, empty and ours alone. Bytes parsed from it may be kept by reference; then the

@@ -42,7 +42,8 @@ static inline void view_unref(struct view *v)
 
 /* An answer on its way back. Everything in it is good only during the call. */
 struct answer {
-	struct slice bytes; /* the server's reply, whole; empty when err is set      */
+	struct slice bytes; /* the server's reply, whole; empty when err or chain is set */
+	struct outq *chain; /* the reply put together from several; may be taken; or NULL */
 	struct buf *buf;    /* the bytes lie in it and may be kept by reference; or NULL */
 	enum reply_kind kind;
 	uint32_t hits;

@@ -1,0 +1,112 @@
+#include "proxy/routes/hash.h"
+
+#include <stdlib.h>
+
+#include "proxy/destination.h"
+
+struct hash_route {
+	struct route base;
+	struct route leaves[]; /* [server_count]: one handle per server */
+};
+
+/* --- one server ---------------------------------------------------------------------------------- */
+
+static void server_send(const struct route *r, struct request *req)
+{
+	dest_send(req->view->dests[r->leaf], req);
+}
+
+static const struct route *server_locate(const struct route *r, struct slice key, uint64_t *rng)
+{
+	(void)key;
+	(void)rng;
+	return r;
+}
+
+static void server_each(const struct route *r, void (*fn)(const struct route *, void *), void *ctx)
+{
+	fn(r, ctx);
+}
+
+static json_t *server_describe(const struct route *r, const struct slice *key)
+{
+	(void)key;
+	const struct server_spec *spec = r->pool->servers[r->leaf - r->pool->dest_base].spec;
+	return json_pack("{s:s, s:s, s:s, s:i, s:b}", "type", r->type->name, "server",
+			 spec->ring_name, "host", spec->host, "port", (int)spec->port, "ejected",
+			 spec->ejected);
+}
+
+static const struct route_type server_route = {
+	.name = "ServerRoute",
+	.send = server_send,
+	.locate = server_locate,
+	.each = server_each,
+	.describe = server_describe,
+};
+
+/* --- a pool ---------------------------------------------------------------------------------------- */
+
+static void hash_send(const struct route *r, struct request *req)
+{
+	struct core *core = req->view->core;
+	uint32_t i = ring_lookup(r->pool->ring, req->key, &core->rng);
+	if (i == RING_NONE)
+		request_fail_later(core, req, ERR_NO_SERVER, NULL);
+	else
+		dest_send(req->view->dests[r->pool->dest_base + i], req);
+}
+
+static const struct route *hash_locate(const struct route *r, struct slice key, uint64_t *rng)
+{
+	const struct hash_route *h = (const struct hash_route *)r;
+	uint32_t i = ring_lookup(r->pool->ring, key, rng);
+	return i == RING_NONE ? r : &h->leaves[i];
+}
+
+static void hash_each(const struct route *r, void (*fn)(const struct route *, void *), void *ctx)
+{
+	const struct hash_route *h = (const struct hash_route *)r;
+	for (uint32_t i = 0; i < r->pool->spec->server_count; i++)
+		if (!r->pool->servers[i].spec->ejected) fn(&h->leaves[i], ctx);
+}
+
+static json_t *hash_describe(const struct route *r, const struct slice *key)
+{
+	const struct pool_spec *spec = r->pool->spec;
+	json_t *d = json_pack("{s:s, s:s, s:s, s:s, s:i}", "type", r->type->name, "pool",
+			      spec->name, "distribution", ring_kind_name(spec->distribution),
+			      "hash", hash_kind_name(spec->hash), "servers",
+			      (int)spec->server_count);
+	if (!key) return d;
+	uint64_t rng = 1;
+	const struct route *leaf = hash_locate(r, *key, &rng);
+	json_object_set_new(d, "child",
+			    leaf == r ? json_null() : server_describe(leaf, key));
+	return d;
+}
+
+static void hash_free(struct route *r)
+{
+	free(r);
+}
+
+static const struct route_type hash_route = {
+	.name = "PoolRoute",
+	.send = hash_send,
+	.locate = hash_locate,
+	.each = hash_each,
+	.describe = hash_describe,
+	.free = hash_free,
+};
+
+struct route *route_hash_new(const struct server_pool *pool)
+{
+	uint32_t n = pool->spec->server_count;
+	struct hash_route *h = calloc(1, sizeof(*h) + n * sizeof(h->leaves[0]));
+	if (!h) return NULL;
+	h->base = (struct route){ .type = &hash_route, .pool = pool };
+	for (uint32_t i = 0; i < n; i++)
+		h->leaves[i] = (struct route){ &server_route, pool, pool->dest_base + i };
+	return &h->base;
+}

@@ -1,0 +1,10 @@
+/* hash.h - PoolRoute: the ring of one pool decides which of its servers gets a key. */
+#ifndef TWINRING_PROXY_ROUTES_HASH_H
+#define TWINRING_PROXY_ROUTES_HASH_H
+
+#include "proxy/route.h"
+
+/* `pool` belongs to the snapshot that the route will be part of. NULL: out of memory. */
+struct route *route_hash_new(const struct server_pool *pool);
+
+#endif
