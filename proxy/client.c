@@ -1,0 +1,643 @@
+#include "proxy/client.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "common/log.h"
+#include "common/net.h"
+#include "proxy/inbuf.h"
+#include "proxy/stats_process.h"
+
+enum {
+	CLIENT_CHUNK = 4096 - 64,  /* bytes of replies gathered in one piece, once there are many */
+	CLIENT_BIG_CHUNK = 16384 - 64,
+	CLIENT_IOV = 64,
+	CORK_BYTES = 16384,        /* a batch of replies that is worth sending by itself */
+	CORK_MS = 1,
+	LINGER_S = 2,
+};
+
+static uint32_t client_now_s(struct client *c)
+{
+	return (uint32_t)(core_now(c->core) / 1000000);
+}
+
+static struct worker *client_worker(const struct client *c)
+{
+	return c->core->worker;
+}
+
+static struct pool_slot *pool_slot(const struct client *c, const struct server_pool *pool)
+{
+	return &pool->stats->slots[c->core->index];
+}
+
+static void client_count(const struct client *c, enum pool_metric m, uint64_t n)
+{
+	const struct route *entry = worker_entry(client_worker(c), c->listener);
+	if (entry) metric_add(&pool_slot(c, entry->pool)->m[m], n);
+}
+
+static void client_mark_dirty(struct client *c)
+{
+	if (c->flags & (CLIENT_DIRTY | CLIENT_CORKED | CLIENT_DEAD)) return;
+	c->flags |= CLIENT_DIRTY;
+	c->dirty_next = c->core->dirty_clients;
+	c->core->dirty_clients = c;
+}
+
+/* --- the order of requests ----------------------------------------------------------------------- */
+
+static struct request *client_oldest(const struct client *c)
+{
+	return c->last ? c->last->client_next : NULL;
+}
+
+static void client_push(struct client *c, struct request *req)
+{
+	if (c->last) {
+		req->client_next = c->last->client_next;
+		c->last->client_next = req;
+	} else {
+		req->client_next = req;
+	}
+	c->last = req;
+	c->in_flight++;
+}
+
+static void client_pop(struct client *c)
+{
+	struct request *oldest = c->last->client_next;
+	if (oldest == c->last)
+		c->last = NULL;
+	else
+		c->last->client_next = oldest->client_next;
+	c->in_flight--;
+}
+
+/* --- replies ------------------------------------------------------------------------------------- */
+
+static size_t client_chunk(const struct outq *q)
+{
+	return q->bytes == 0 ? BUF_SMALL : q->bytes < CLIENT_CHUNK ? CLIENT_CHUNK : CLIENT_BIG_CHUNK;
+}
+
+/* Write the answer into `q`: the client's output when it is this request's turn, else its own. */
+static void client_write_answer(struct client *c, struct request *req, const struct answer *a,
+				struct outq *q)
+{
+	struct core *core = c->core;
+	if (req->flags & REQ_NOREPLY) return;
+	if (a->err) {
+		scratch_clear(&core->text);
+		req->pool->codec->encode_failure(req->info, a->err, a->server,
+						 req->pool->spec->on_error, req->key_count,
+						 &core->text);
+		outq_copy(&core->bufs, q, core->text.p, core->text.n, client_chunk(q));
+	} else if (a->chain) {
+		outq_move(&core->bufs, q, a->chain, client_chunk(q));
+	} else {
+		/* By reference only when the bytes are a fair part of what they would keep. */
+		bool fair = a->buf && a->bytes.n * 4 >= a->buf->cap;
+		outq_put(&core->bufs, q, fair ? a->buf : NULL, a->bytes,
+			 q == &c->out ? client_chunk(q) : a->bytes.n);
+	}
+}
+
+static void client_count_answer(const struct client *c, const struct request *req,
+				const struct answer *a)
+{
+	struct pool_slot *slot = pool_slot(c, req->pool);
+	hist_record(&slot->latency, core_now(c->core) - req->start_us);
+	if (a->err) metric_add(&slot->m[POOL_forward_error], 1);
+	if (req->info->access != OP_READ || a->kind == REPLY_ERROR) return;
+	if (a->kind == REPLY_MISS)
+		metric_add(&slot->m[POOL_misses], 1);
+	else
+		metric_add(&slot->m[POOL_hits], a->hits ? a->hits : 1);
+}
+
+/* Replies whose turn has come, because the one before was just written. */
+static void client_write_ready(struct client *c)
+{
+	struct request *req;
+	while ((req = client_oldest(c)) && (req->flags & REQ_DONE)) {
+		client_pop(c);
+		outq_move(&c->core->bufs, &c->out, &req->out, client_chunk(&c->out));
+		request_drop(c->core, req);
+	}
+}
+
+/* The bottom frame of every request of a client. */
+static void client_on_answer(struct frame *f, struct request *req, const struct answer *a)
+{
+	struct client *c = f->owner;
+	client_count_answer(c, req, a);
+	if (client_oldest(c) == req) {
+		client_write_answer(c, req, a, &c->out);
+		client_pop(c);
+		request_drop(c->core, req);
+		client_write_ready(c);
+	} else {
+		client_write_answer(c, req, a, &req->out);
+		req->flags |= REQ_DONE;
+	}
+	client_mark_dirty(c);
+}
+
+/* A reply that the proxy makes itself, in its place among the others. */
+static void client_say(struct client *c, const struct op_info *info, struct slice text)
+{
+	struct core *core = c->core;
+	if (text.n == 0) return;
+	if (!c->last) {
+		outq_copy(&core->bufs, &c->out, text.p, text.n, client_chunk(&c->out));
+	} else {
+		struct request *req = request_new(core, info);
+		req->flags |= REQ_DONE;
+		outq_copy(&core->bufs, &req->out, text.p, text.n, text.n);
+		client_push(c, req);
+	}
+	client_mark_dirty(c);
+}
+
+/* --- closing --------------------------------------------------------------------------------------- */
+
+static void client_free(struct garbage *g)
+{
+	struct client *c = (struct client *)((char *)g - offsetof(struct client, garbage));
+	struct worker *w = client_worker(c);
+	pool_put(&w->client_pool, c);
+}
+
+static void client_forget_requests(struct client *c)
+{
+	while (c->last) {
+		struct request *req = client_oldest(c);
+		client_pop(c);
+		request_drop(c->core, req);
+	}
+}
+
+void client_close(struct client *c)
+{
+	if (c->flags & CLIENT_DEAD) return;
+	struct worker *w = client_worker(c);
+	c->flags |= CLIENT_DEAD;
+	LIST_REMOVE(c, all);
+	io_watch_stop(&c->watch);
+	io_close(io_watch_fd(&c->watch));
+	client_forget_requests(c);
+	outq_clear(&c->core->bufs, &c->out);
+	if (c->in) buf_unref(c->in);
+	c->in = NULL;
+	session_fini(&c->session);
+	const struct route *entry = worker_entry(w, c->listener);
+	if (entry) metric_sub(&pool_slot(c, entry->pool)->m[POOL_client_connections], 1);
+	w->entry_clients[c->listener]--;
+	__atomic_sub_fetch(&w->shared->listener_clients[c->listener], 1, __ATOMIC_RELAXED);
+	uint32_t left = __atomic_sub_fetch(&w->client_count, 1, __ATOMIC_RELAXED);
+	/* It may stand in a list of this turn; clients_flush() passes it over. */
+	core_discard(c->core, &c->garbage, client_free);
+	if (w->draining && left == 0)
+		mailbox_post(w->shared->main, &(struct mail){ .kind = MAIN_DRAINED,
+							      .id = w->core.index });
+}
+
+/* All is said. Closing outright could destroy the last reply on its way, if the client has sent
+ * more than we read; so we only stop sending, and wait a moment for the client to close. */
+static void client_linger(struct client *c)
+{
+	if (c->flags & CLIENT_LINGER) return;
+	c->flags |= CLIENT_LINGER;
+	c->active_s = client_now_s(c);
+	shutdown(io_watch_fd(&c->watch), SHUT_WR);
+	io_watch_set(&c->watch, IO_READ);
+}
+
+static void client_stop_reading(struct client *c)
+{
+	c->flags |= CLIENT_CLOSING;
+	if (c->in) buf_unref(c->in);
+	c->in = NULL;
+	c->skip = 0;
+	io_watch_set(&c->watch, IO_NONE);
+	client_mark_dirty(c);
+}
+
+/* --- requests ---------------------------------------------------------------------------------------- */
+
+static void client_figures(void *ctx, struct local_figures *out);
+
+static void client_answer_local(struct client *c, const struct route *entry,
+				const struct command *cmd)
+{
+	struct core *core = c->core;
+	struct local_env env = { .session = &c->session,
+				 .pool = entry->pool->spec,
+				 .limits = &entry->pool->limits,
+				 .client_id = (uint64_t)c->id << 8 | core->index,
+				 .now_us = clock_wall_us(),
+				 .figures = client_figures,
+				 .ctx = c };
+	char name[NET_NAME_MAX];
+	int fd = io_watch_fd(&c->watch);
+	net_peer_name(fd, name);
+	snprintf(env.peer, sizeof(env.peer), "%.63s", name);
+	net_local_name(fd, name);
+	snprintf(env.here, sizeof(env.here), "%.63s", name);
+	env.port = net_local_port(fd);
+	scratch_clear(&core->text);
+	metric_add(&pool_slot(c, entry->pool)->m[POOL_local_requests], 1);
+	enum local_result r = entry->pool->codec->protocol == PROTOCOL_REDIS
+				  ? local_redis(&env, cmd, &core->text)
+				  : local_mc(&env, cmd, &core->text);
+	if (!(cmd->flags & CMD_NOREPLY)) client_say(c, cmd->info, scratch_slice(&core->text));
+	if (r == LOCAL_CLOSE) client_stop_reading(c);
+}
+
+static uint8_t client_lane(const struct client *c, const struct pool_spec *spec)
+{
+	uint32_t n = spec->server_connections;
+	uint32_t lane = n > 1 ? c->id % n : 0;
+	return (uint8_t)(c->session.resp == 3 ? lane + n : lane);
+}
+
+static struct request *client_request(struct client *c, const struct route *entry,
+				      const struct command *cmd, struct buf *in)
+{
+	struct request *req = request_new(c->core, cmd->info);
+	req->bottom = (struct frame){ .reply = client_on_answer, .owner = c };
+	req->pool = entry->pool;
+	req->view = client_worker(c)->view;
+	req->view->refs++;
+	req->start_us = core_now(c->core);
+	req->key = cmd->key;
+	req->head = cmd->head;
+	req->body = cmd->body;
+	req->in = in;
+	req->key_count = cmd->key_count;
+	req->lane = client_lane(c, entry->pool->spec);
+	if (cmd->flags & CMD_NOREPLY) req->flags |= REQ_NOREPLY;
+	client_push(c, req);
+	return req;
+}
+
+/* One good request, found in `in`. */
+static void request_start(struct client *c, const struct route *entry, const struct command *cmd,
+			  struct buf *in)
+{
+	const struct op_info *info = cmd->info;
+	struct pool_slot *slot = pool_slot(c, entry->pool);
+	metric_add(&slot->m[POOL_client_requests], 1);
+	metric_add(&slot->commands[info->id], 1);
+	if (info->access == OP_READ) metric_add(&slot->m[POOL_reads], 1);
+	if (info->access == OP_WRITE) metric_add(&slot->m[POOL_writes], 1);
+	struct core *core = c->core;
+	if (entry->pool->spec->auth_password && !c->session.authenticated) {
+		scratch_clear(&core->text);
+		if (!local_redis_may(&c->session, entry->pool->spec, cmd, &core->text)) {
+			client_say(c, info, scratch_slice(&core->text));
+			return;
+		}
+	}
+	switch ((enum op_route)info->route) {
+	case OP_LOCAL:
+		client_answer_local(c, entry, cmd);
+		break;
+	case OP_REFUSED:
+		metric_add(&slot->m[POOL_client_protocol_err], 1);
+		client_say(c, info, cmd->error);
+		break;
+	case OP_KEY:
+		route_send(entry, client_request(c, entry, cmd, in));
+		break;
+	case OP_SAME:
+	case OP_SPLIT:
+	case OP_ALL:
+		multi_send(core, &client_worker(c)->multi, entry,
+			   client_request(c, entry, cmd, in), cmd);
+		break;
+	}
+	if (cmd->flags & CMD_CLOSE) client_stop_reading(c);
+}
+
+static bool client_is_full(const struct client *c)
+{
+	const struct proxy_spec *limits = &client_worker(c)->shared->proxy;
+	return c->in_flight >= limits->pipeline_max || c->out.bytes > limits->client_output_max_bytes;
+}
+
+static bool client_memory_is_short(const struct client *c)
+{
+	return c->core->buffer_max && c->core->bufs.bytes > c->core->buffer_max;
+}
+
+static void client_pause(struct client *c)
+{
+	c->flags |= CLIENT_PAUSED;
+	client_count(c, POOL_paused, 1);
+	io_watch_set(&c->watch, c->flags & CLIENT_BLOCKED ? IO_WRITE : IO_NONE);
+	client_mark_dirty(c);
+}
+
+/* A request that the codec refused: say why. false: the rest of the input is of no use. */
+static bool client_refuse(struct client *c, const struct route *entry, enum parse_result r,
+			  const struct command *cmd, size_t skip)
+{
+	struct pool_slot *slot = pool_slot(c, entry->pool);
+	metric_add(&slot->m[POOL_client_protocol_err], 1);
+	metric_add(&slot->m[POOL_client_err], 1);
+	log_debug("client %u: %.*s", c->id, cmd->error.n > 2 ? (int)cmd->error.n - 2 : 0,
+		  cmd->error.p);
+	if (!(cmd->flags & CMD_NOREPLY)) client_say(c, cmd->info, cmd->error);
+	if (r == PARSE_SKIP) c->skip = (uint32_t)skip;
+	if (r != PARSE_FATAL) return true;
+	client_stop_reading(c);
+	return false;
+}
+
+/* Find and start every whole request in `b`, and keep the rest. */
+static void client_parse(struct client *c, struct buf *b, struct parse_resume resume)
+{
+	struct core *core = c->core;
+	size_t at = 0;
+	while (at < b->len && !(c->flags & CLIENT_CLOSING)) {
+		if (c->skip > 0) {
+			size_t n = b->len - at < c->skip ? b->len - at : c->skip;
+			c->skip -= (uint32_t)n;
+			at += n;
+			continue;
+		}
+		if (client_is_full(c) || client_memory_is_short(c)) {
+			client_pause(c);
+			break;
+		}
+		const struct route *entry = worker_entry(client_worker(c), c->listener);
+		if (!entry) {
+			client_stop_reading(c);
+			break;
+		}
+		const struct server_pool *pool = entry->pool;
+		struct codec_limits limits = pool->limits;
+		limits.resp = c->session.resp;
+		struct command cmd = { 0 };
+		size_t skip = 0;
+		enum parse_result r = pool->codec->parse_request(
+		    &core->parser, &limits, b->data + at, b->len - at, &resume, &cmd, &skip);
+		if (r == PARSE_NEED) break;
+		resume = (struct parse_resume){ 0 };
+		at += cmd.consumed;
+		if (r == PARSE_OK)
+			request_start(c, entry, &cmd, b);
+		else if (!client_refuse(c, entry, r, &cmd, skip))
+			break;
+	}
+	if (c->flags & (CLIENT_CLOSING | CLIENT_DEAD)) {
+		if (b != core->rbuf) buf_unref(b);
+		return;
+	}
+	inbuf_keep(core, b, at, resume.need, &c->in);
+	if (c->in) memcpy(c->in->note, &resume, sizeof(resume));
+}
+
+static struct parse_resume client_resume(const struct client *c)
+{
+	struct parse_resume resume = { 0 };
+	_Static_assert(sizeof(resume) <= sizeof(c->in->note), "a buf's note holds it");
+	if (c->in) memcpy(&resume, c->in->note, sizeof(resume));
+	return resume;
+}
+
+static void client_unpause(struct client *c)
+{
+	c->flags &= (uint8_t)~CLIENT_PAUSED;
+	io_watch_set(&c->watch, c->flags & CLIENT_BLOCKED ? IO_READ | IO_WRITE : IO_READ);
+	if (!c->in) return;
+	struct buf *b = c->in;
+	struct parse_resume resume = client_resume(c);
+	c->in = NULL;
+	client_parse(c, b, resume);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------- */
+
+static void client_on_end(struct client *c, ssize_t got)
+{
+	if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+	client_count(c, got == 0 ? POOL_client_eof : POOL_client_err, 1);
+	/* A client that only shut down its side still gets its answers. */
+	if (got < 0 || (!c->last && c->out.bytes == 0))
+		client_close(c);
+	else
+		client_stop_reading(c);
+}
+
+static void client_on_read(struct client *c)
+{
+	struct parse_resume resume = client_resume(c);
+	ssize_t got;
+	struct buf *b = inbuf_read(c->core, io_watch_fd(&c->watch), &c->in, resume.need, &got);
+	if (!b) {
+		client_on_end(c, got);
+		return;
+	}
+	c->active_s = client_now_s(c);
+	client_count(c, POOL_client_request_bytes, (uint64_t)got);
+	client_parse(c, b, resume);
+}
+
+/* What a client sends after its last answer is read and thrown away. */
+static void client_on_linger(struct client *c)
+{
+	struct buf *b = core_read_buffer(c->core);
+	ssize_t got = io_read(io_watch_fd(&c->watch), b->data, buf_room(b));
+	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) client_close(c);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------- */
+
+/* false: the socket is full, or the client is gone. */
+static bool client_send(struct client *c)
+{
+	while (c->out.bytes > 0) {
+		struct iovec iov[CLIENT_IOV];
+		int n = outq_iov(&c->out, iov, CLIENT_IOV);
+		ssize_t sent = io_writev(io_watch_fd(&c->watch), iov, n);
+		if (sent < 0 && errno == EINTR) continue;
+		if (sent < 0 && errno == EAGAIN) {
+			short read = c->flags & (CLIENT_PAUSED | CLIENT_CLOSING) ? IO_NONE : IO_READ;
+			c->flags |= CLIENT_BLOCKED;
+			io_watch_set(&c->watch, (short)(read | IO_WRITE));
+			return false;
+		}
+		if (sent < 0) {
+			client_count(c, POOL_client_err, 1);
+			client_close(c);
+			return false;
+		}
+		client_count(c, POOL_client_response_bytes, (uint64_t)sent);
+		outq_consume(&c->core->bufs, &c->out, (size_t)sent);
+		c->active_s = client_now_s(c);
+	}
+	return true;
+}
+
+static void client_flush(struct client *c)
+{
+	if (!(c->flags & CLIENT_BLOCKED) && !client_send(c)) return;
+	if ((c->flags & CLIENT_CLOSING) && !c->last && c->out.bytes == 0)
+		client_linger(c);
+	else if ((c->flags & CLIENT_PAUSED) && !(c->flags & CLIENT_CLOSING) &&
+		 !client_is_full(c) && !client_memory_is_short(c))
+		client_unpause(c);
+}
+
+static void client_on_writable(struct client *c)
+{
+	short read = c->flags & (CLIENT_PAUSED | CLIENT_CLOSING) ? IO_NONE : IO_READ;
+	c->flags &= (uint8_t)~CLIENT_BLOCKED;
+	io_watch_set(&c->watch, read);
+	client_mark_dirty(c);
+}
+
+/* Hold the replies of a client that waits for more: they leave together. */
+static bool client_may_cork(struct client *c)
+{
+	if (!c->last || c->out.bytes >= CORK_BYTES || (c->flags & (CLIENT_CLOSING | CLIENT_PAUSED)))
+		return false;
+	uint16_t now_ms = (uint16_t)(core_now(c->core) / 1000);
+	if (!(c->flags & CLIENT_CORKED)) {
+		c->cork_ms = (uint16_t)(now_ms + CORK_MS + 1);
+		return true;
+	}
+	return (int16_t)(c->cork_ms - now_ms) > 0;
+}
+
+/* Flush the list, but keep those that may wait. */
+static void clients_flush_list(struct worker *w, struct client *list)
+{
+	while (list) {
+		struct client *c = list;
+		list = c->dirty_next;
+		bool cork = !(c->flags & CLIENT_DEAD) && c->out.bytes > 0 && client_may_cork(c);
+		c->flags &= (uint8_t)~(CLIENT_DIRTY | CLIENT_CORKED);
+		if (cork) {
+			c->flags |= CLIENT_CORKED;
+			c->dirty_next = w->corked;
+			w->corked = c;
+		} else if (!(c->flags & CLIENT_DEAD)) {
+			client_flush(c);
+		}
+	}
+}
+
+void clients_flush(struct core *core)
+{
+	struct worker *w = core->worker;
+	struct client *corked = w->corked, *dirty = core->dirty_clients;
+	w->corked = NULL;
+	core->dirty_clients = NULL;
+	clients_flush_list(w, corked);
+	clients_flush_list(w, dirty);
+	if (w->corked && !io_timer_armed(&w->cork_timer))
+		io_timer_set(&w->cork_timer, CORK_MS * 1000);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------ */
+
+static void client_on_event(int fd, short what, void *owner)
+{
+	(void)fd;
+	struct client *c = owner;
+	if (c->flags & CLIENT_DEAD) return;
+	if (c->flags & CLIENT_LINGER) {
+		client_on_linger(c);
+		return;
+	}
+	if (what & IO_WRITE) client_on_writable(c);
+	if ((what & IO_READ) && !(c->flags & (CLIENT_PAUSED | CLIENT_CLOSING))) client_on_read(c);
+}
+
+void client_new(struct worker *w, int fd, uint16_t listener)
+{
+	struct client *c = pool_get(&w->client_pool);
+	memset(c, 0, sizeof(*c));
+	c->core = &w->core;
+	c->listener = listener;
+	c->id = w->next_client_id++;
+	c->active_s = client_now_s(c);
+	c->session.resp = 2;
+	const struct route *entry = worker_entry(w, listener);
+	c->session.authenticated = !entry || !entry->pool->spec->auth_password;
+	LIST_INSERT_HEAD(&w->clients, c, all);
+	w->entry_clients[listener]++;
+	if (entry) {
+		metric_add(&pool_slot(c, entry->pool)->m[POOL_client_connections], 1);
+		metric_add(&pool_slot(c, entry->pool)->m[POOL_client_accepted], 1);
+	}
+	io_watch_init(&c->watch, &w->core.loop, fd, client_on_event, c);
+	io_watch_set(&c->watch, IO_READ);
+}
+
+void client_finish(struct client *c)
+{
+	if (c->flags & (CLIENT_DEAD | CLIENT_CLOSING)) return;
+	/* What it sent before we stopped listening still counts. */
+	if (!(c->flags & CLIENT_PAUSED)) client_on_read(c);
+	if (!(c->flags & CLIENT_DEAD)) client_stop_reading(c);
+}
+
+void client_check(struct client *c, uint32_t now_s)
+{
+	const struct proxy_spec *limits = &client_worker(c)->shared->proxy;
+	uint32_t quiet_ms = now_s > c->active_s ? (now_s - c->active_s) * 1000 : 0;
+	uint32_t partial = limits->client_partial_timeout_ms, idle = limits->client_idle_timeout_ms;
+	bool stuck = (c->in && !(c->flags & CLIENT_PAUSED)) || c->skip > 0 ||
+		     (c->flags & CLIENT_BLOCKED);
+	bool quiet = !c->last && c->out.bytes == 0;
+	if (((c->flags & CLIENT_LINGER) && quiet_ms >= LINGER_S * 1000) ||
+	    (stuck && partial && quiet_ms >= partial) || (quiet && idle && quiet_ms >= idle)) {
+		log_info("client %u closed after %u ms of silence", c->id, quiet_ms);
+		client_close(c);
+	} else if ((c->flags & CLIENT_PAUSED) && !client_is_full(c)) {
+		client_mark_dirty(c); /* memory may have become free */
+	}
+}
+
+/* --- what `stats` and INFO show --------------------------------------------------------------------------- */
+
+static void client_figures(void *ctx, struct local_figures *out)
+{
+	struct client *c = ctx;
+	struct worker *w = client_worker(c);
+	const struct route *entry = worker_entry(w, c->listener);
+	const struct server_pool *pool = entry->pool;
+	const struct stats_pool *s = pool->stats;
+	*out = (struct local_figures){
+		.time_s = clock_wall_us() / 1000000,
+		.uptime_s = (clock_wall_us() - w->shared->started_us) / 1000000,
+		.clients = stats_pool_sum(s, POOL_client_connections),
+		.clients_total = stats_pool_sum(s, POOL_client_accepted),
+		.requests = stats_pool_sum(s, POOL_client_requests),
+		.reads = stats_pool_sum(s, POOL_reads),
+		.writes = stats_pool_sum(s, POOL_writes),
+		.hits = stats_pool_sum(s, POOL_hits),
+		.misses = stats_pool_sum(s, POOL_misses),
+		.client_bytes_in = stats_pool_sum(s, POOL_client_request_bytes),
+		.client_bytes_out = stats_pool_sum(s, POOL_client_response_bytes),
+		.threads = w->shared->proxy.threads,
+		.server_count = pool->spec->server_count,
+	};
+	struct stats_usage usage;
+	stats_usage_read(&usage);
+	out->rusage_user_us = usage.user_us;
+	out->rusage_system_us = usage.system_us;
+	out->rss_bytes = usage.resident_bytes;
+	for (uint32_t i = 0; i < pool->spec->server_count; i++) {
+		const struct stats_server *server = pool->servers[i].stats;
+		out->server_connections += stats_server_sum(server, SERVER_server_connections);
+		if (stats_server_sum(server, SERVER_tko_workers) > 0) out->servers_down++;
+	}
+}

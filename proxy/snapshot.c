@@ -1,0 +1,234 @@
+#include "proxy/snapshot.h"
+
+#include <stdlib.h>
+
+#include "proxy/routes/hash.h"
+
+#define uthash_malloc(n) malloc(n)
+#include <uthash.h>
+
+/* --- identities -------------------------------------------------------------------------------- */
+
+struct identity {
+	char *key;
+	uint64_t id, last_serial;
+	UT_hash_handle hh;
+};
+
+struct identities {
+	struct identity *by_key;
+	uint64_t next_id, serial;
+};
+
+struct identities *identities_new(void)
+{
+	struct identities *ids = calloc(1, sizeof(*ids));
+	if (ids) ids->next_id = 1;
+	return ids;
+}
+
+static void identity_drop(struct identities *ids, struct identity *i)
+{
+	HASH_DEL(ids->by_key, i);
+	free(i->key);
+	free(i);
+}
+
+void identities_free(struct identities **ids)
+{
+	struct identity *i, *next;
+	if (!*ids) return;
+	HASH_ITER(hh, (*ids)->by_key, i, next)
+	{
+		identity_drop(*ids, i);
+	}
+	free(*ids);
+	*ids = NULL;
+}
+
+/* All that makes a connection to this server different from one to another. */
+static uint64_t identity_of(struct identities *ids, const struct pool_spec *pool,
+			    const struct pool_server *server, uint32_t lanes)
+{
+	struct scratch key = { 0 };
+	scratch_printf(&key, "%s\n%s\n%d\n%u\n%s\n%s\n%u\n%d\n", pool->name,
+		       server->spec->ring_name, (int)pool->protocol, lanes,
+		       pool->auth_user ? pool->auth_user : "",
+		       pool->auth_password ? pool->auth_password : "", pool->redis_db,
+		       (int)pool->keepalive);
+	scratch_put(&key, &server->addr.ss, server->addr.len);
+	struct identity *i;
+	HASH_FIND(hh, ids->by_key, key.p, key.n, i);
+	if (!i) {
+		i = calloc(1, sizeof(*i));
+		if (!i) abort();
+		i->id = ids->next_id++;
+		i->key = key.p;
+		HASH_ADD_KEYPTR(hh, ids->by_key, i->key, key.n, i);
+	} else {
+		scratch_fini(&key);
+	}
+	i->last_serial = ids->serial;
+	return i->id;
+}
+
+/* Forget what the newest snapshot does not name. Numbers are never used again. */
+static void identities_prune(struct identities *ids)
+{
+	struct identity *i, *next;
+	HASH_ITER(hh, ids->by_key, i, next)
+	{
+		if (i->last_serial != ids->serial) identity_drop(ids, i);
+	}
+}
+
+/* --- building ------------------------------------------------------------------------------------ */
+
+static const struct codec *codec_of(enum protocol p)
+{
+	switch (p) {
+	case PROTOCOL_MEMCACHED:
+		return &codec_mc_text;
+	case PROTOCOL_REDIS:
+	case PROTOCOL_MAX:
+		break;
+	}
+	return &codec_resp;
+}
+
+enum { ARGS_MAX = 1024 * 1024 }; /* arguments or keys of one request: Redis' own limit */
+
+static enum err pool_build_ring(struct server_pool *p, struct err_at *where_out)
+{
+	const struct pool_spec *spec = p->spec;
+	struct ring_server *servers = calloc(spec->server_count, sizeof(*servers));
+	if (!servers) return ERR_NOMEM;
+	for (uint32_t i = 0; i < spec->server_count; i++) {
+		const struct server_spec *s = &spec->servers[i];
+		servers[i] = (struct ring_server){ .name = s->name,
+						   .host = s->host,
+						   .port = s->port,
+						   .weight = s->weight,
+						   .ejected = s->ejected };
+	}
+	struct ring_spec ring = { .kind = spec->distribution,
+				  .hash = spec->hash,
+				  .hash_tag = { spec->hash_tag[0], spec->hash_tag[1] },
+				  .servers = servers,
+				  .server_count = spec->server_count };
+	enum err e = ring_build(&ring, &p->ring);
+	free(servers);
+	if (e == ERR_NONE) return e;
+	snprintf(where_out->where, sizeof(where_out->where), "$.pools.%.100s", spec->name);
+	snprintf(where_out->why, sizeof(where_out->why), "its ring cannot be built: %s",
+		 err_text(e));
+	return e;
+}
+
+static enum err pool_build(struct server_pool *p, const struct pool_spec *spec, uint32_t dest_base,
+			   const struct snapshot_input *in, struct err_at *where_out)
+{
+	p->spec = spec;
+	p->codec = codec_of(spec->protocol);
+	p->dest_base = dest_base;
+	p->lanes = spec->server_connections * (spec->protocol == PROTOCOL_REDIS ? 2 : 1);
+	p->limits = (struct codec_limits){ .value_max_bytes = spec->value_max_bytes,
+					   .request_max_bytes = in->proxy->request_max_bytes,
+					   .args_max = ARGS_MAX,
+					   .allow_flush = spec->allow_flush,
+					   .resp = 2 };
+	p->servers = calloc(spec->server_count, sizeof(*p->servers));
+	if (!p->servers) return ERR_NOMEM;
+	p->stats = stats_pool_get(in->stats, spec->name, p->codec);
+	for (uint32_t i = 0; i < spec->server_count; i++) {
+		struct pool_server *s = &p->servers[i];
+		s->spec = &spec->servers[i];
+		in->resolve(in->ctx, s->spec, &s->addr);
+		s->id = identity_of(in->identities, spec, s, p->lanes);
+		s->stats = stats_server_get(p->stats, s->spec->ring_name);
+	}
+	return pool_build_ring(p, where_out);
+}
+
+/* "PoolRoute|NAME", {"type": "PoolRoute", "pool": NAME}: validated with the topology. */
+static const char *route_pool_name(const json_t *tree)
+{
+	const char *text = json_string_value(tree);
+	if (!text) return json_string_value(json_object_get(tree, "pool"));
+	const char *bar = strchr(text, '|');
+	return bar ? bar + 1 : NULL;
+}
+
+const struct route *snapshot_pool_route(const struct snapshot *s, const char *name)
+{
+	for (uint32_t i = 0; name && i < s->topology->pool_count; i++)
+		if (strcmp(s->topology->pools[i].name, name) == 0) return s->roots[i];
+	return NULL;
+}
+
+static void snapshot_build_entries(struct snapshot *s, const struct snapshot_input *in)
+{
+	for (uint32_t i = 0; i < in->listener_count; i++) {
+		const struct listener_spec *l = in->listeners[i];
+		if (!l) continue;
+		const char *pool = l->pool;
+		if (l->route) pool = route_pool_name(json_object_get(s->topology->routes, l->route));
+		s->entries[i] = snapshot_pool_route(s, pool);
+	}
+}
+
+enum err snapshot_build(struct topology *t, const struct snapshot_input *in,
+			struct snapshot **snapshot_out, struct err_at *where_out)
+{
+	struct snapshot *s = calloc(1, sizeof(*s));
+	if (!s) abort();
+	s->refs = 1;
+	s->topology = t;
+	s->serial = ++in->identities->serial;
+	s->pools = calloc(t->pool_count + 1, sizeof(*s->pools));
+	s->roots = calloc(t->pool_count + 1, sizeof(*s->roots));
+	s->entry_count = in->listener_count;
+	s->entries = calloc(in->listener_count + 1, sizeof(*s->entries));
+	if (!s->pools || !s->roots || !s->entries) abort();
+	for (uint32_t i = 0; i < t->pool_count; i++) {
+		enum err e = pool_build(&s->pools[i], &t->pools[i], s->dest_count, in, where_out);
+		if (e == ERR_NONE && !(s->roots[i] = route_hash_new(&s->pools[i]))) e = ERR_NOMEM;
+		if (e != ERR_NONE) {
+			snapshot_free(s);
+			return e;
+		}
+		s->dest_count += t->pools[i].server_count;
+	}
+	snapshot_build_entries(s, in);
+	identities_prune(in->identities);
+	*snapshot_out = s;
+	return ERR_NONE;
+}
+
+void snapshot_free(struct snapshot *s)
+{
+	for (uint32_t i = 0; i < s->topology->pool_count; i++) {
+		struct server_pool *p = &s->pools[i];
+		route_free(s->roots[i]);
+		for (uint32_t k = 0; p->servers && k < p->spec->server_count; k++)
+			if (p->servers[k].stats) stats_server_unref(p->servers[k].stats);
+		if (p->stats) stats_pool_unref(p->stats);
+		free(p->servers);
+		ring_free(&p->ring);
+	}
+	free(s->pools);
+	free(s->roots);
+	free(s->entries);
+	topology_free(&s->topology);
+	free(s);
+}
+
+void snapshot_ref(struct snapshot *s)
+{
+	__atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+}
+
+void snapshot_unref(struct snapshot *s)
+{
+	if (__atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0) s->on_unused(s->ctx, s);
+}

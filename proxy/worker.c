@@ -1,0 +1,267 @@
+#include "proxy/worker.h"
+
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "common/log.h"
+#include "proxy/client.h"
+#include "proxy/destination.h"
+
+#include <uthash.h>
+
+enum {
+	MODERATE_IN_FLIGHT = 32, /* under less load than this a reply is never held up */
+	MODERATE_REPLIES = 16,   /* a turn that brought so many was worth its system calls */
+	SECOND_US = 1000000,
+	CLIENTS_PER_SLAB = 64,
+};
+
+/* --- views ---------------------------------------------------------------------------------------- */
+
+static void view_on_unused(struct view *v)
+{
+	for (uint32_t i = 0; i < v->dest_count; i++) dest_unref(v->dests[i]);
+	snapshot_unref(v->snapshot);
+	free(v->dests);
+	free(v);
+}
+
+/* Destinations of the newest view by server id, for the time of one adoption. */
+struct dest_entry {
+	uint64_t id;
+	struct dest *dest;
+	UT_hash_handle hh;
+};
+
+static struct dest *worker_find_dest(struct dest_entry *known, uint64_t id)
+{
+	struct dest_entry *e;
+	HASH_FIND(hh, known, &id, sizeof(id), e);
+	return e ? e->dest : NULL;
+}
+
+static struct view *worker_new_view(struct worker *w, struct snapshot *s)
+{
+	struct view *old = w->view;
+	uint32_t old_count = old ? old->dest_count : 0;
+	struct dest_entry *known = NULL, *entries = calloc(old_count + 1, sizeof(*entries));
+	struct view *v = calloc(1, sizeof(*v));
+	struct dest **dests = calloc(s->dest_count + 1, sizeof(*dests));
+	if (!v || !dests || !entries) abort();
+	for (uint32_t i = 0; i < old_count; i++) {
+		entries[i].id = old->dests[i]->id;
+		entries[i].dest = old->dests[i];
+		HASH_ADD(hh, known, id, sizeof(entries[i].id), &entries[i]);
+	}
+	*v = (struct view){ .snapshot = s,
+			    .dests = dests,
+			    .dest_count = s->dest_count,
+			    .refs = 1,
+			    .on_unused = view_on_unused,
+			    .core = &w->core };
+	for (uint32_t p = 0; p < s->topology->pool_count; p++) {
+		const struct server_pool *pool = &s->pools[p];
+		for (uint32_t i = 0; i < pool->spec->server_count; i++) {
+			const struct pool_server *server = &pool->servers[i];
+			struct dest *d = worker_find_dest(known, server->id);
+			if (d) {
+				dest_ref(d);
+				dest_update(d, pool, server);
+			} else {
+				d = dest_new(&w->core, pool, server);
+			}
+			dests[pool->dest_base + i] = d;
+			if (pool->spec->preconnect) dest_preconnect(d);
+		}
+	}
+	HASH_CLEAR(hh, known);
+	free(entries);
+	return v;
+}
+
+/* Clients of a listener that now leads to another pool are counted there. */
+static void worker_move_gauges(struct worker *w, const struct snapshot *from,
+			       const struct snapshot *to)
+{
+	for (uint32_t i = 0; i < LISTENERS_MAX; i++) {
+		uint32_t n = w->entry_clients[i];
+		if (n == 0) continue;
+		const struct route *a = i < from->entry_count ? from->entries[i] : NULL;
+		const struct route *b = i < to->entry_count ? to->entries[i] : NULL;
+		struct stats_pool *was = a ? a->pool->stats : NULL, *is = b ? b->pool->stats : NULL;
+		if (was == is) continue;
+		if (was) metric_sub(&was->slots[w->core.index].m[POOL_client_connections], n);
+		if (is) metric_add(&is->slots[w->core.index].m[POOL_client_connections], n);
+	}
+}
+
+static void worker_adopt(struct worker *w, struct snapshot *s)
+{
+	struct view *old = w->view;
+	w->view = worker_new_view(w, s);
+	metric_add(&w->core.stats->m[WORKER_snapshots], 1);
+	if (old) {
+		worker_move_gauges(w, old->snapshot, s);
+		view_unref(old);
+	}
+	mailbox_post(w->shared->main,
+		     &(struct mail){ .kind = MAIN_ADOPTED, .id = s->serial, .number = w->core.index });
+}
+
+/* --- mail ------------------------------------------------------------------------------------------- */
+
+static void worker_drain(struct worker *w)
+{
+	struct client *c, *next;
+	w->draining = true;
+	LIST_FOREACH_SAFE(c, &w->clients, all, next)
+	{
+		client_finish(c);
+	}
+	if (LIST_EMPTY(&w->clients))
+		mailbox_post(w->shared->main,
+			     &(struct mail){ .kind = MAIN_DRAINED, .id = w->core.index });
+}
+
+static void worker_on_mail(void *owner, const struct mail *m)
+{
+	struct worker *w = owner;
+	switch ((enum worker_mail)m->kind) {
+	case WORKER_CLIENT:
+		client_new(w, m->fd, (uint16_t)m->number);
+		break;
+	case WORKER_SNAPSHOT:
+		worker_adopt(w, m->p);
+		break;
+	case WORKER_DRAIN:
+		worker_drain(w);
+		break;
+	case WORKER_STOP:
+		w->stopping = true;
+		break;
+	}
+}
+
+/* A destination went down or came back, or has failed as often as its pool allows. */
+static void worker_on_dest_state(struct core *core, struct dest *d)
+{
+	struct worker *w = core->worker;
+	uint32_t limit = d->pool->spec->server_failure_limit;
+	bool failing = d->state == DEST_TKO && d->failures >= limit;
+	if (d->state == DEST_TKO && !failing) return;
+	mailbox_post(w->shared->main, &(struct mail){ .kind = MAIN_DEST,
+						      .id = d->id,
+						      .number = failing,
+						      .fd = (int)core->index });
+}
+
+/* --- the loop ------------------------------------------------------------------------------------------ */
+
+static void worker_on_second(int fd, short what, void *owner)
+{
+	(void)fd;
+	(void)what;
+	struct worker *w = owner;
+	uint32_t now_s = (uint32_t)(core_now(&w->core) / SECOND_US);
+	struct client *c, *next;
+	LIST_FOREACH_SAFE(c, &w->clients, all, next)
+	{
+		client_check(c, now_s);
+	}
+	buf_pool_trim(&w->core.bufs);
+	pool_trim(&w->core.requests);
+	parser_trim(&w->core.parser);
+	scratch_trim(&w->core.text, BUF_READ);
+	io_timer_set(&w->second, SECOND_US);
+}
+
+/* Clients are flushed at the end of the turn: there is nothing to do but to have a turn. */
+static void worker_on_cork_timer(int fd, short what, void *owner)
+{
+	(void)fd;
+	(void)what;
+	(void)owner;
+}
+
+/* As a network card moderates its interrupts: when much is in flight and a turn brought little,
+ * a short pause lets more arrive, and each system call does more. It lowers the cost of a request
+ * and, under load, its latency too; without load it never happens. */
+static void worker_moderate(struct worker *w)
+{
+	uint32_t us = w->shared->proxy.moderation_us;
+	if (us == 0 || w->core.in_flight < MODERATE_IN_FLIGHT ||
+	    w->core.turn_replies >= MODERATE_REPLIES)
+		return;
+	metric_add(&w->core.stats->m[WORKER_moderated], 1);
+	struct timespec pause = { .tv_nsec = (long)us * 1000 };
+	nanosleep(&pause, NULL);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	prctl(PR_SET_TIMERSLACK, 1); /* ns; the default of 50 us would swamp the pause */
+	io_timer_set(&w->second, SECOND_US);
+	while (!w->stopping) {
+		w->core.now_taken = false;
+		w->core.turn_replies = 0;
+		io_loop_turn(&w->core.loop);
+		core_end_turn(&w->core, clients_flush);
+		metric_add(&w->core.stats->m[WORKER_ticks], 1);
+		worker_moderate(w);
+	}
+	struct client *c, *next;
+	LIST_FOREACH_SAFE(c, &w->clients, all, next)
+	{
+		client_close(c);
+	}
+	if (w->view) view_unref(w->view);
+	w->view = NULL;
+	core_end_turn(&w->core, clients_flush);
+	return NULL;
+}
+
+/* --- life ------------------------------------------------------------------------------------------------ */
+
+struct worker *worker_start(struct worker_shared *shared, uint32_t index)
+{
+	struct worker *w = calloc(1, sizeof(*w));
+	if (!w) return NULL;
+	w->shared = shared;
+	w->next_client_id = 1;
+	LIST_INIT(&w->clients);
+	pool_init_slab(&w->client_pool, sizeof(struct client), CLIENTS_PER_SLAB);
+	if (!core_init(&w->core, index, stats_worker(shared->stats, index)) ||
+	    !mailbox_init(&w->mail, &w->core.loop, worker_on_mail, w)) {
+		core_fini(&w->core);
+		free(w);
+		return NULL;
+	}
+	w->core.worker = w;
+	w->core.on_dest_state = worker_on_dest_state;
+	w->core.reply_max = shared->proxy.reply_max_bytes;
+	w->core.buffer_max = shared->proxy.memory_max_bytes / shared->proxy.threads;
+	io_timer_init(&w->second, &w->core.loop, worker_on_second, w);
+	io_timer_init(&w->cork_timer, &w->core.loop, worker_on_cork_timer, w);
+	if (pthread_create(&w->thread, NULL, worker_main, w) == 0) return w;
+	mailbox_fini(&w->mail);
+	core_fini(&w->core);
+	free(w);
+	return NULL;
+}
+
+void worker_join(struct worker **w)
+{
+	if (!*w) return;
+	pthread_join((*w)->thread, NULL);
+	mailbox_fini(&(*w)->mail);
+	core_end_turn(&(*w)->core, clients_flush);
+	io_timer_stop(&(*w)->second);
+	io_timer_stop(&(*w)->cork_timer);
+	multi_scratch_fini(&(*w)->multi);
+	pool_fini(&(*w)->client_pool);
+	core_fini(&(*w)->core);
+	free(*w);
+	*w = NULL;
+}
