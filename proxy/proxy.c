@@ -1,0 +1,474 @@
+#include "proxy/proxy.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "common/daemon.h"
+#include "common/log.h"
+#include "proxy/control.h"
+#include "proxy/proxy_control.h"
+#include "proxy/resolver.h"
+#include "proxy/stats_server.h"
+
+enum {
+	SECOND_US = 1000000,
+	FIRST_ANSWERS_MS = 2000, /* how long names may take to resolve before we serve without them */
+};
+
+/* --- snapshots ----------------------------------------------------------------------------------------- */
+
+/* On whatever thread dropped the last reference. */
+static void proxy_on_snapshot_unused(void *ctx, struct snapshot *s)
+{
+	struct proxy *p = ctx;
+	mailbox_post(&p->mail, &(struct mail){ .kind = MAIN_SNAPSHOT_DEAD, .p = s });
+}
+
+static void proxy_resolve(void *ctx, const struct server_spec *server, struct net_addr *addr_out)
+{
+	struct proxy *p = ctx;
+	resolver_lookup(p->resolver, server->host, server->port, addr_out);
+}
+
+enum err proxy_publish(struct proxy *p, struct err_at *where_out)
+{
+	struct topology *t = topology_copy(p->topology);
+	if (!t) return ERR_NOMEM;
+	ejections_mark(&p->ejections, t);
+	struct snapshot_input in = { .stats = p->stats,
+				     .identities = p->identities,
+				     .proxy = &p->config->proxy,
+				     .listeners = p->listeners.specs,
+				     .listener_count = p->listeners.count,
+				     .resolve = proxy_resolve,
+				     .ctx = p };
+	struct snapshot *s;
+	enum err e = snapshot_build(t, &in, &s, where_out);
+	if (e != ERR_NONE) return e;
+	s->on_unused = proxy_on_snapshot_unused;
+	s->ctx = p;
+	p->snapshots_alive++;
+	for (uint32_t i = 0; i < p->worker_count; i++) {
+		snapshot_ref(s);
+		mailbox_post(&p->workers[i]->mail,
+			     &(struct mail){ .kind = WORKER_SNAPSHOT, .p = s });
+	}
+	if (p->snapshot) snapshot_unref(p->snapshot);
+	p->snapshot = s;
+	p->undrained = p->snapshots_alive > 1;
+	p->process.topology_version = p->topology->version;
+	return ERR_NONE;
+}
+
+static void proxy_publish_or_log(struct proxy *p)
+{
+	struct err_at at = { 0 };
+	if (proxy_publish(p, &at) != ERR_NONE)
+		log_error("the topology stays as it was: %s: %s", at.where, at.why);
+}
+
+enum err proxy_apply(struct proxy *p, struct topology *t, struct err_at *where_out)
+{
+	struct topology *old = p->topology;
+	p->topology = t;
+	resolver_want(p->resolver, t);
+	enum err e = proxy_publish(p, where_out);
+	if (e != ERR_NONE) {
+		p->topology = old;
+		resolver_want(p->resolver, old);
+		topology_free(&t);
+		return e;
+	}
+	topology_free(&old);
+	return ERR_NONE;
+}
+
+static void proxy_on_snapshot_dead(struct proxy *p, struct snapshot *s)
+{
+	snapshot_free(s);
+	if (--p->snapshots_alive > 1 || !p->undrained) return;
+	p->undrained = false;
+	if (p->control) proxy_control_drained(p);
+}
+
+/* --- ejection ---------------------------------------------------------------------------------------------- */
+
+static void proxy_count_ejection(struct proxy *p, const struct server_pool *pool,
+				 const struct pool_server *server)
+{
+	(void)p;
+	/* Only main writes these two, in the slot of worker 0. */
+	metric_add(&pool->stats->slots[0].m[POOL_server_ejects], 1);
+	metric_set(&server->stats->slots[0].m[SERVER_server_ejected_at], clock_wall_us());
+}
+
+static void proxy_on_dest(struct proxy *p, uint64_t id, uint32_t worker, bool failing)
+{
+	for (uint32_t i = 0; i < p->snapshot->topology->pool_count; i++) {
+		const struct server_pool *pool = &p->snapshot->pools[i];
+		for (uint32_t k = 0; k < pool->spec->server_count; k++) {
+			const struct pool_server *server = &pool->servers[k];
+			if (server->id != id) continue;
+			if (!ejections_report(&p->ejections, pool->spec, server->spec->ring_name,
+					      worker, failing, clock_now_us()))
+				return;
+			proxy_count_ejection(p, pool, server);
+			proxy_publish_or_log(p);
+			return;
+		}
+	}
+}
+
+/* --- mail and time ------------------------------------------------------------------------------------------ */
+
+static void proxy_stop_workers(struct proxy *p)
+{
+	p->stopped = true;
+}
+
+static void proxy_on_mail(void *owner, const struct mail *m)
+{
+	struct proxy *p = owner;
+	switch ((enum main_mail)m->kind) {
+	case MAIN_ADOPTED:
+		if (p->adopted[m->number] < m->id) p->adopted[m->number] = m->id;
+		break;
+	case MAIN_SNAPSHOT_DEAD:
+		proxy_on_snapshot_dead(p, m->p);
+		break;
+	case MAIN_DEST:
+		proxy_on_dest(p, m->id, (uint32_t)m->fd, m->number != 0);
+		break;
+	case MAIN_DRAINED:
+		if (++p->drained_workers == p->worker_count) proxy_stop_workers(p);
+		break;
+	}
+}
+
+static void proxy_on_second(int fd, short what, void *owner)
+{
+	(void)fd;
+	(void)what;
+	struct proxy *p = owner;
+	if (ejections_expire(&p->ejections, clock_now_us())) proxy_publish_or_log(p);
+	log_flush();
+	uint64_t watchdog_us = daemon_watchdog_us();
+	if (watchdog_us) daemon_notify("WATCHDOG=1");
+	/* An ejection is to end when it may, not up to a second later. */
+	io_timer_set(&p->second, LIST_EMPTY(&p->ejections.list) ? SECOND_US : SECOND_US / 10);
+}
+
+static void proxy_on_deadline(int fd, short what, void *owner)
+{
+	(void)fd;
+	(void)what;
+	log_warn("clients did not finish in time; closing them");
+	proxy_stop_workers(owner);
+}
+
+void proxy_drain(struct proxy *p)
+{
+	if (p->stopping) {
+		proxy_stop_workers(p);
+		return;
+	}
+	p->stopping = true;
+	p->process.draining = true;
+	p->process.ready = false;
+	daemon_notify("STOPPING=1");
+	log_notice("draining: no new clients");
+	listeners_close(&p->listeners);
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		mailbox_post(&p->workers[i]->mail, &(struct mail){ .kind = WORKER_DRAIN });
+	io_timer_set(&p->deadline, p->config->proxy.shutdown_timeout_ms * 1000ull);
+}
+
+/* --- reloading ------------------------------------------------------------------------------------------------ */
+
+bool proxy_override(const struct options *o, struct config *c, struct err_at *where_out)
+{
+	struct proxy_spec *spec = &c->proxy;
+	char text[300];
+	const char *why = "";
+	if (o->threads != OPTION_UNSET) spec->threads = o->threads;
+	if (o->log_level != OPTION_UNSET) spec->log_level = o->log_level;
+	if (o->stats_interval_ms != OPTION_UNSET) spec->stats_interval_ms = o->stats_interval_ms;
+	if (o->log_file) {
+		free(spec->log_file);
+		spec->log_file = strdup(o->log_file);
+	}
+	if (o->control) {
+		free(spec->control);
+		spec->control = strdup(o->control);
+	}
+	if (options_stats_listen(o, text, sizeof(text))) {
+		listen_spec_fini(&spec->stats);
+		if (!listen_spec_parse(text, &spec->stats, &why)) {
+			snprintf(where_out->where, sizeof(where_out->where), "%.150s", text);
+			snprintf(where_out->why, sizeof(where_out->why), "%s", why);
+			return false;
+		}
+	}
+	if (o->metrics) {
+		listen_spec_fini(&spec->metrics);
+		if (!listen_spec_parse(o->metrics, &spec->metrics, &why)) {
+			snprintf(where_out->where, sizeof(where_out->where), "%.150s", o->metrics);
+			snprintf(where_out->why, sizeof(where_out->why), "%s", why);
+			return false;
+		}
+	}
+	if (spec->threads == 0) {
+		cpu_set_t cpus;
+		spec->threads = sched_getaffinity(0, sizeof(cpus), &cpus) == 0
+				    ? (uint32_t)CPU_COUNT(&cpus)
+				    : 1;
+	}
+	return true;
+}
+
+static void proxy_log_issues(const struct config_issues *issues, struct err_at *first_out)
+{
+	bool found = false;
+	for (uint32_t i = 0; i < issues->count; i++) {
+		const struct config_issue *it = &issues->items[i];
+		if (it->warning)
+			log_warn("%s: %s", it->at.where, it->at.why);
+		else
+			log_error("%s: %s", it->at.where, it->at.why);
+		if (!it->warning && !found) {
+			*first_out = it->at;
+			found = true;
+		}
+	}
+}
+
+/* What a running process cannot change. */
+static void proxy_keep_fixed(const struct proxy *p, struct config *c)
+{
+	if (c->proxy.threads != p->worker_count)
+		log_warn("threads: %u takes effect at the next start", c->proxy.threads);
+	c->proxy.threads = p->worker_count;
+}
+
+static enum err proxy_adopt_config(struct proxy *p, struct config *c, struct err_at *where_out)
+{
+	enum err e = listeners_open(&p->listeners, c, where_out);
+	if (e != ERR_NONE) return e;
+	struct config *old = p->config;
+	p->config = c;
+	struct topology *t = p->pushed ? topology_copy(p->topology) : topology_copy(c->topology);
+	if (!t) abort();
+	t->version = p->pushed ? t->version : p->topology->version + 1;
+	listeners_prune(&p->listeners, c);
+	e = proxy_apply(p, t, where_out);
+	if (e != ERR_NONE) {
+		p->config = old;
+		return e;
+	}
+	config_free(&old);
+	listeners_start(&p->listeners);
+	return ERR_NONE;
+}
+
+enum err proxy_reload(struct proxy *p, struct err_at *where_out)
+{
+	struct config *c = NULL;
+	struct config_issues issues = { 0 };
+	p->process.config_reloads++;
+	daemon_notify("RELOADING=1");
+	enum err e = config_load(p->options->config_file, &c, &issues);
+	proxy_log_issues(&issues, where_out);
+	config_issues_fini(&issues);
+	if (e == ERR_NONE && !proxy_override(p->options, c, where_out)) e = ERR_INVALID;
+	if (e == ERR_NONE) {
+		proxy_keep_fixed(p, c);
+		e = proxy_adopt_config(p, c, where_out);
+	}
+	if (e != ERR_NONE) {
+		config_free(&c);
+		p->process.config_failures++;
+		p->process.config_ok = false;
+		log_error("the configuration stays as it was: %s: %s", where_out->where,
+			  where_out->why);
+	} else {
+		p->process.config_ok = true;
+		p->process.config_at_us = clock_wall_us();
+		log_level_set((int)p->config->proxy.log_level);
+		log_notice("configuration reloaded%s",
+			   p->pushed ? "; the pools stay as the control socket set them" : "");
+	}
+	daemon_notify("READY=1");
+	return e;
+}
+
+/* --- signals ---------------------------------------------------------------------------------------------------- */
+
+static void proxy_on_signal(int fd, short what, void *owner)
+{
+	(void)what;
+	struct proxy *p = owner;
+	struct signalfd_siginfo info;
+	struct err_at at = { 0 };
+	if (read(fd, &info, sizeof(info)) != sizeof(info)) return;
+	switch (info.ssi_signo) {
+	case SIGHUP: /* nutcracker reopens its log; so do we, and read the configuration again */
+		log_reopen();
+		proxy_reload(p, &at);
+		break;
+	case SIGUSR1:
+		log_reopen();
+		break;
+	case SIGTTIN:
+		log_notice("log level is %d", log_level_add(1));
+		break;
+	case SIGTTOU:
+		log_notice("log level is %d", log_level_add(-1));
+		break;
+	case SIGTERM:
+	case SIGINT:
+		proxy_drain(p);
+		break;
+	case SIGQUIT:
+		proxy_stop_workers(p);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Before any thread starts, so that all inherit the mask. */
+static bool proxy_init_signals(struct proxy *p)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	static const int handled[] = { SIGHUP,	SIGUSR1, SIGUSR2, SIGTTIN,
+				       SIGTTOU, SIGTERM, SIGINT,  SIGQUIT };
+	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
+		sigaddset(&set, handled[i]);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	p->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	if (p->signal_fd < 0) return false;
+	io_watch_init(&p->signals, &p->loop, p->signal_fd, proxy_on_signal, p);
+	io_watch_set(&p->signals, IO_READ);
+	return true;
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------------- */
+
+/* A name resolves elsewhere now: the same server, other connections. */
+static void proxy_on_address(void *ctx)
+{
+	struct proxy *p = ctx;
+	if (p->snapshot && !p->stopping) proxy_publish_or_log(p);
+}
+
+static enum err proxy_start_workers(struct proxy *p)
+{
+	uint32_t n = p->config->proxy.threads;
+	p->stats = stats_new(n);
+	p->workers = calloc(n, sizeof(*p->workers));
+	p->adopted = calloc(n, sizeof(*p->adopted));
+	p->shared = (struct worker_shared){ .proxy = p->config->proxy,
+					    .stats = p->stats,
+					    .main = &p->mail,
+					    .started_us = p->process.started_us };
+	p->shared.listener_clients = calloc(LISTENERS_MAX, sizeof(uint32_t));
+	if (!p->workers || !p->adopted || !p->shared.listener_clients) return ERR_NOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		p->workers[i] = worker_start(&p->shared, i);
+		if (!p->workers[i]) return ERR_NOMEM;
+		p->worker_count++;
+	}
+	return ERR_NONE;
+}
+
+static void proxy_status(void *ctx, struct stats_process *out)
+{
+	*out = ((struct proxy *)ctx)->process;
+}
+
+static enum err proxy_start_servers(struct proxy *p, struct err_at *where_out)
+{
+	const struct proxy_spec *spec = &p->config->proxy;
+	enum err e = stats_server_start(p->loop.base, p->stats, &spec->stats, &spec->metrics,
+					proxy_status, p, &p->stats_server, where_out);
+	if (e == ERR_NONE && spec->control) e = proxy_control_start(p, spec->control, where_out);
+	return e;
+}
+
+enum err proxy_init(struct proxy *p, const struct options *o, struct config *config,
+		    struct err_at *where_out)
+{
+	*p = (struct proxy){ .options = o, .config = config, .signal_fd = -1 };
+	p->process = (struct stats_process){ .started_us = clock_wall_us(),
+					     .config_file = o->config_file,
+					     .config_ok = true,
+					     .config_at_us = clock_wall_us() };
+	LIST_INIT(&p->ejections.list);
+	p->identities = identities_new();
+	p->topology = topology_copy(config->topology);
+	if (!p->identities || !p->topology || !io_loop_init(&p->loop) || !proxy_init_signals(p) ||
+	    !mailbox_init(&p->mail, &p->loop, proxy_on_mail, p))
+		return ERR_NOMEM;
+	io_timer_init(&p->second, &p->loop, proxy_on_second, p);
+	io_timer_init(&p->deadline, &p->loop, proxy_on_deadline, p);
+	p->resolver = resolver_new(p->loop.base, proxy_on_address, p);
+	enum err e = p->resolver ? proxy_start_workers(p) : ERR_NOMEM;
+	if (e != ERR_NONE) return e;
+	p->ejections.worker_count = p->worker_count;
+	listeners_init(&p->listeners, &p->loop, &p->shared, p->workers, p->worker_count);
+	e = listeners_open(&p->listeners, config, where_out);
+	if (e == ERR_NONE) e = proxy_start_servers(p, where_out);
+	if (e != ERR_NONE) return e;
+	resolver_want(p->resolver, p->topology);
+	resolver_wait(p->resolver, FIRST_ANSWERS_MS);
+	return proxy_publish(p, where_out);
+}
+
+static bool proxy_all_adopted(const struct proxy *p)
+{
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		if (p->adopted[i] < p->snapshot->serial) return false;
+	return true;
+}
+
+void proxy_run(struct proxy *p, void (*ready)(struct proxy *p, void *ctx), void *ctx)
+{
+	io_timer_set(&p->second, SECOND_US);
+	while (!proxy_all_adopted(p)) io_loop_turn(&p->loop);
+	listeners_start(&p->listeners);
+	p->process.ready = true;
+	daemon_notify("READY=1");
+	ready(p, ctx);
+	while (!p->stopped) io_loop_turn(&p->loop);
+}
+
+void proxy_fini(struct proxy *p)
+{
+	if (p->worker_count) listeners_fini(&p->listeners);
+	if (p->control) proxy_control_stop(p);
+	stats_server_stop(&p->stats_server);
+	for (uint32_t i = 0; i < p->worker_count; i++)
+		mailbox_post(&p->workers[i]->mail, &(struct mail){ .kind = WORKER_STOP });
+	for (uint32_t i = 0; i < p->worker_count; i++) worker_join(&p->workers[i]);
+	if (p->snapshot) snapshot_unref(p->snapshot);
+	mailbox_fini(&p->mail); /* frees the last snapshots */
+	resolver_free(&p->resolver);
+	io_timer_stop(&p->second);
+	io_timer_stop(&p->deadline);
+	io_watch_stop(&p->signals);
+	if (p->signal_fd >= 0) close(p->signal_fd);
+	ejections_fini(&p->ejections);
+	identities_free(&p->identities);
+	topology_free(&p->topology);
+	stats_free(&p->stats);
+	config_free(&p->config);
+	free(p->workers);
+	free(p->adopted);
+	free(p->shared.listener_clients);
+	io_loop_fini(&p->loop);
+}

@@ -1,0 +1,67 @@
+/* proxy.h - the main thread: configuration, snapshots, workers, and everything that is not the path
+ * of a request.
+ *
+ * Threads: main only. Workers are told through their mailboxes and answer through main's.
+ */
+#ifndef TWINRING_PROXY_PROXY_H
+#define TWINRING_PROXY_PROXY_H
+
+#include "proxy/eject.h"
+#include "proxy/listener.h"
+#include "proxy/options.h"
+
+struct control;
+struct resolver;
+struct stats_server;
+
+struct proxy {
+	const struct options *options;
+	struct config *config;     /* in force; replaced as a whole */
+	struct io_loop loop;
+	struct mailbox mail;
+	struct stats *stats;
+	struct stats_process process;
+	struct worker_shared shared;
+	struct worker **workers;
+	uint32_t worker_count;
+	struct listeners listeners;
+	struct identities *identities;
+	struct ejections ejections;
+	struct resolver *resolver;
+	struct stats_server *stats_server;
+	struct control *control;
+
+	struct topology *topology;  /* wanted; the snapshot's is a copy with local ejections       */
+	bool pushed;                /* it came through the control socket, not from the file       */
+	struct snapshot *snapshot;  /* newest; one reference                                       */
+	uint64_t *adopted;          /* [worker_count]: the serial that each worker routes by now   */
+	uint32_t snapshots_alive;
+	bool undrained;             /* older snapshots are still in use                            */
+
+	int signal_fd;
+	struct io_watch signals;
+	struct io_timer second, deadline;
+	uint32_t drained_workers;
+	bool stopping, stopped;
+};
+
+/* Everything up to serving. Takes `config`, also on failure. */
+enum err proxy_init(struct proxy *p, const struct options *o, struct config *config,
+		    struct err_at *where_out);
+/* Serve until told to stop; `ready` is called once every listener serves. */
+void proxy_run(struct proxy *p, void (*ready)(struct proxy *p, void *ctx), void *ctx);
+void proxy_fini(struct proxy *p);
+
+/* Read the configuration file again; on error the old one stays in force. */
+enum err proxy_reload(struct proxy *p, struct err_at *where_out);
+/* Route by `t` from now on. Takes it, also on failure, when nothing changes. */
+enum err proxy_apply(struct proxy *p, struct topology *t, struct err_at *where_out);
+/* Build a snapshot of the wanted topology and hand it to all workers. */
+enum err proxy_publish(struct proxy *p, struct err_at *where_out);
+/* Stop accepting, let clients finish, then end. The second call ends at once. */
+void proxy_drain(struct proxy *p);
+
+/* Lay the command line over what the file says. false: *where_out says why. */
+bool proxy_override(const struct options *o, struct config *c, struct err_at *where_out);
+
+#endif

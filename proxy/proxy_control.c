@@ -1,0 +1,296 @@
+#include "proxy/proxy_control.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "proxy/control.h"
+
+enum { ADOPT_WAIT_MS = 2000, ADOPT_POLL_US = 50 };
+
+static enum err control_refuse(struct err_at *where_out, const char *where, const char *why)
+{
+	snprintf(where_out->where, sizeof(where_out->where), "%s", where);
+	snprintf(where_out->why, sizeof(where_out->why), "%s", why);
+	return ERR_INVALID;
+}
+
+/* The kernel's name for this boot: an agent tells a restarted host from a restarted proxy by it. */
+static void boot_id(char *out, size_t size)
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
+	out[0] = 0;
+	if (!f) return;
+	if (fgets(out, (int)size, f)) out[strcspn(out, "\n")] = 0;
+	fclose(f);
+}
+
+static json_t *topology_state(const struct proxy *p)
+{
+	const struct topology *t = p->topology;
+	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:b}", "lineage", t->lineage ? t->lineage : "",
+			 "epoch", (json_int_t)t->epoch, "step", (json_int_t)t->step, "version",
+			 (json_int_t)t->version, "source", p->pushed ? "control" : "file",
+			 "drained", !p->undrained);
+}
+
+static enum err control_hello(void *ctx, const json_t *params, json_t **result_out,
+			      struct err_at *where_out)
+{
+	(void)params;
+	(void)where_out;
+	struct proxy *p = ctx;
+	char boot[64];
+	boot_id(boot, sizeof(boot));
+	*result_out = json_pack("{s:s, s:s, s:i, s:s, s:I, s:i, s:o}", "service", "twinring-proxy",
+				"version", TWINRING_VERSION, "pid", (int)getpid(), "boot_id", boot,
+				"started_us", (json_int_t)p->process.started_us, "threads",
+				(int)p->worker_count, "topology", topology_state(p));
+	return ERR_NONE;
+}
+
+/* --- topology -------------------------------------------------------------------------------------------- */
+
+/* (lineage, epoch, step, version) only grows. ERR_INVALID: refused; *again_out: applied already. */
+static enum err control_check_order(const struct proxy *p, const struct topology *t,
+				    bool *again_out, struct err_at *where_out)
+{
+	const struct topology *have = p->topology;
+	*again_out = false;
+	if (!p->pushed) return ERR_NONE;
+	if (have->lineage && have->lineage[0] && t->lineage &&
+	    strcmp(have->lineage, t->lineage) != 0)
+		return control_refuse(where_out, "$.lineage",
+				      "another lineage is in force: this topology belongs to "
+				      "another cluster, or the tree was restored");
+	uint64_t old[3] = { have->epoch, have->step, have->version };
+	uint64_t new[3] = { t->epoch, t->step, t->version };
+	static const char *const names[3] = { "$.epoch", "$.step", "$.version" };
+	for (int i = 0; i < 3; i++) {
+		if (new[i] > old[i]) return ERR_NONE;
+		if (new[i] < old[i])
+			return control_refuse(where_out, names[i],
+					      "lower than that of the topology in force");
+	}
+	*again_out = true;
+	return ERR_NONE;
+}
+
+/* Until every worker routes by it; they take it between two turns of their loops, so within
+ * microseconds. */
+static bool control_await_adoption(const struct proxy *p)
+{
+	struct timespec pause = { .tv_nsec = ADOPT_POLL_US * 1000 };
+	for (int polls = ADOPT_WAIT_MS * 1000 / ADOPT_POLL_US; polls > 0; polls--) {
+		bool all = true;
+		for (uint32_t i = 0; i < p->worker_count; i++)
+			all &= __atomic_load_n(&p->workers[i]->adopted_serial, __ATOMIC_ACQUIRE) >=
+			       p->snapshot->serial;
+		if (all) return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+static enum err control_apply(void *ctx, const json_t *params, json_t **result_out,
+			      struct err_at *where_out)
+{
+	struct proxy *p = ctx;
+	struct topology *t;
+	bool again;
+	enum err e = topology_from_json(params, &t, where_out);
+	if (e != ERR_NONE) return e;
+	e = control_check_order(p, t, &again, where_out);
+	if (e != ERR_NONE || again) {
+		topology_free(&t);
+	} else {
+		bool was_pushed = p->pushed;
+		p->pushed = true;
+		e = proxy_apply(p, t, where_out);
+		if (e != ERR_NONE) p->pushed = was_pushed;
+	}
+	if (e != ERR_NONE) {
+		log_warn("refused a topology: %s: %s", where_out->where, where_out->why);
+		return e;
+	}
+	if (!control_await_adoption(p)) {
+		control_refuse(where_out, "", "a worker has not taken it over yet");
+		return ERR_TIMEOUT;
+	}
+	*result_out = topology_state(p);
+	json_object_set_new(*result_out, "state", json_string("applied"));
+	log_notice("topology %lld %s", (long long)p->topology->version,
+		   again ? "was in force already" : "applied");
+	return ERR_NONE;
+}
+
+void proxy_control_drained(struct proxy *p)
+{
+	json_t *event = topology_state(p);
+	json_object_set_new(event, "event", json_string("drained"));
+	control_broadcast(p->control, event);
+	json_decref(event);
+}
+
+static enum err control_topology_show(void *ctx, const json_t *params, json_t **result_out,
+				      struct err_at *where_out)
+{
+	(void)params;
+	(void)where_out;
+	struct proxy *p = ctx;
+	/* As it is routed by: with the ejections of this proxy. */
+	*result_out = topology_to_json(p->snapshot->topology);
+	return *result_out ? ERR_NONE : ERR_NOMEM;
+}
+
+/* --- pools and servers -------------------------------------------------------------------------------------- */
+
+static const struct server_pool *control_pool(const struct proxy *p, const json_t *params,
+					      struct err_at *where_out)
+{
+	const char *name = json_string_value(json_object_get(params, "pool"));
+	for (uint32_t i = 0; name && i < p->snapshot->topology->pool_count; i++)
+		if (strcmp(p->snapshot->topology->pools[i].name, name) == 0)
+			return &p->snapshot->pools[i];
+	control_refuse(where_out, "$.pool", name ? "no such pool" : "a pool's name is needed");
+	return NULL;
+}
+
+static json_t *control_describe_server(const struct server_pool *pool, uint32_t i)
+{
+	const struct pool_server *s = &pool->servers[i];
+	json_t *d = json_object();
+	char address[NET_NAME_MAX] = "unresolved";
+	if (s->addr.len) net_addr_name(&s->addr, address);
+	json_object_set_new(d, "server", json_string(s->spec->ring_name));
+	json_object_set_new(d, "address", json_string(address));
+	json_object_set_new(d, "weight", json_integer(s->spec->weight));
+	json_object_set_new(d, "ejected", json_boolean(s->spec->ejected));
+	json_object_set_new(d, "tko_workers",
+			    json_integer((json_int_t)stats_server_sum(s->stats,
+								      SERVER_tko_workers)));
+	json_object_set_new(d, "connections",
+			    json_integer((json_int_t)stats_server_sum(s->stats,
+								      SERVER_server_connections)));
+	return d;
+}
+
+static enum err control_pool_show(void *ctx, const json_t *params, json_t **result_out,
+				  struct err_at *where_out)
+{
+	const struct server_pool *pool = control_pool(ctx, params, where_out);
+	if (!pool) return ERR_INVALID;
+	const struct route *root = snapshot_pool_route(((struct proxy *)ctx)->snapshot,
+						       pool->spec->name);
+	*result_out = root->type->describe(root, NULL);
+	json_t *servers = json_array();
+	for (uint32_t i = 0; i < pool->spec->server_count; i++)
+		json_array_append_new(servers, control_describe_server(pool, i));
+	json_object_set_new(*result_out, "members", servers);
+	return ERR_NONE;
+}
+
+static enum err control_server_show(void *ctx, const json_t *params, json_t **result_out,
+				    struct err_at *where_out)
+{
+	const struct server_pool *pool = control_pool(ctx, params, where_out);
+	if (!pool) return ERR_INVALID;
+	const char *name = json_string_value(json_object_get(params, "server"));
+	for (uint32_t i = 0; name && i < pool->spec->server_count; i++) {
+		if (strcmp(pool->servers[i].spec->ring_name, name) != 0) continue;
+		*result_out = control_describe_server(pool, i);
+		return ERR_NONE;
+	}
+	return control_refuse(where_out, "$.server", "no such server in this pool");
+}
+
+/* Where would this key go? The leaf's description, with the way to it under "route". */
+static enum err control_route_trace(void *ctx, const json_t *params, json_t **result_out,
+				    struct err_at *where_out)
+{
+	struct proxy *p = ctx;
+	const struct server_pool *pool = control_pool(p, params, where_out);
+	if (!pool) return ERR_INVALID;
+	const json_t *text = json_object_get(params, "key");
+	if (!json_is_string(text)) return control_refuse(where_out, "$.key", "a key is needed");
+	struct slice key = { json_string_value(text), json_string_length(text) };
+	const struct route *root = snapshot_pool_route(p->snapshot, pool->spec->name);
+	json_t *way = root->type->describe(root, &key);
+	json_t *leaf = json_object_get(way, "child");
+	*result_out = json_is_object(leaf) ? json_copy(leaf) : json_pack("{s:n}", "server");
+	json_object_set_new(*result_out, "route", way);
+	return ERR_NONE;
+}
+
+/* --- the rest ------------------------------------------------------------------------------------------------ */
+
+static enum err control_stats_show(void *ctx, const json_t *params, json_t **result_out,
+				   struct err_at *where_out)
+{
+	(void)params;
+	(void)where_out;
+	struct proxy *p = ctx;
+	struct scratch text = { 0 };
+	stats_render_json(p->stats, &p->process, &text);
+	*result_out = json_loadb(text.p, text.n, 0, NULL);
+	scratch_fini(&text);
+	return *result_out ? ERR_NONE : ERR_NOMEM;
+}
+
+static enum err control_log_set(void *ctx, const json_t *params, json_t **result_out,
+				struct err_at *where_out)
+{
+	(void)ctx;
+	const json_t *level = json_object_get(params, "level");
+	json_int_t n = json_integer_value(level);
+	if (!json_is_integer(level) || n < 0 || n > LOG_LEVEL_MAX)
+		return control_refuse(where_out, "$.level", "a number from 0 to 11 is needed");
+	log_level_set((int)n);
+	*result_out = json_pack("{s:I}", "level", n);
+	return ERR_NONE;
+}
+
+static enum err control_drain(void *ctx, const json_t *params, json_t **result_out,
+			      struct err_at *where_out)
+{
+	(void)params;
+	(void)result_out;
+	(void)where_out;
+	proxy_drain(ctx);
+	return ERR_NONE;
+}
+
+static enum err control_shutdown(void *ctx, const json_t *params, json_t **result_out,
+				 struct err_at *where_out)
+{
+	(void)params;
+	(void)result_out;
+	(void)where_out;
+	((struct proxy *)ctx)->stopped = true;
+	return ERR_NONE;
+}
+
+static const struct control_ops ops = {
+	.hello = control_hello,
+	.topology_apply = control_apply,
+	.topology_show = control_topology_show,
+	.pool_show = control_pool_show,
+	.server_show = control_server_show,
+	.route_trace = control_route_trace,
+	.stats_show = control_stats_show,
+	.log_set = control_log_set,
+	.drain = control_drain,
+	.shutdown = control_shutdown,
+};
+
+enum err proxy_control_start(struct proxy *p, const char *path, struct err_at *where_out)
+{
+	return control_new(p->loop.base, path, &ops, p, &p->control, where_out);
+}
+
+void proxy_control_stop(struct proxy *p)
+{
+	control_free(&p->control);
+}
