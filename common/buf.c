@@ -13,7 +13,7 @@ _Static_assert(sizeof(struct buf) <= 64, "BUF_SMALL and BUF_READ count on this")
 void buf_pool_init(struct buf_pool *p)
 {
 	*p = (struct buf_pool){ 0 };
-	pool_init(&p->segs, sizeof(struct seg));
+	freelist_init(&p->segs, sizeof(struct seg));
 }
 
 static void buf_class_drop(struct buf_pool *p, uint32_t class, uint32_t count)
@@ -34,13 +34,13 @@ void buf_pool_trim(struct buf_pool *p)
 		buf_class_drop(p, i, low > keep ? (low - keep + 1) / 2 : 0);
 		p->class[i].low_water = p->class[i].free_count;
 	}
-	pool_trim(&p->segs);
+	freelist_trim(&p->segs);
 }
 
 void buf_pool_fini(struct buf_pool *p)
 {
 	for (uint32_t i = 0; i < BUF_CLASSES; i++) buf_class_drop(p, i, UINT32_MAX);
-	pool_fini(&p->segs);
+	freelist_fini(&p->segs);
 }
 
 struct buf *buf_get(struct buf_pool *p, size_t size)
@@ -119,7 +119,7 @@ struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes,
 static struct seg *outq_push(struct buf_pool *p, struct outq *q, struct buf *b, uint32_t off,
 			     uint32_t len, bool own)
 {
-	struct seg *s = pool_get(&p->segs);
+	struct seg *s = freelist_get(&p->segs);
 	*s = (struct seg){ .buf = b, .off = off, .len = len, .own = own };
 	if (q->tail)
 		q->tail->next = s;
@@ -163,7 +163,7 @@ static void outq_drop_head(struct buf_pool *p, struct outq *q)
 	q->head = s->next;
 	if (!q->head) q->tail = NULL;
 	buf_unref(s->buf);
-	pool_put(&p->segs, s);
+	freelist_put(&p->segs, s);
 }
 
 void outq_move(struct buf_pool *p, struct outq *to, struct outq *from, size_t chunk)

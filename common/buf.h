@@ -16,7 +16,7 @@
 #include <sys/uio.h>
 
 #include "common/list.h"
-#include "common/pool.h"
+#include "common/freelist.h"
 
 enum {
 	BUF_CLASSES = 6,
@@ -55,7 +55,7 @@ struct buf_pool {
 		struct buf *free;
 		uint32_t free_count, low_water;
 	} class[BUF_CLASSES];
-	struct pool segs;
+	struct freelist segs;
 	size_t bytes; /* held in all: in use and in free lists */
 };
 

@@ -168,7 +168,7 @@ static void client_free(struct garbage *g)
 {
 	struct client *c = (struct client *)((char *)g - offsetof(struct client, garbage));
 	struct worker *w = client_worker(c);
-	pool_put(&w->client_pool, c);
+	freelist_put(&w->client_pool, c);
 }
 
 static void client_forget_requests(struct client *c)
@@ -562,7 +562,7 @@ static void client_on_event(int fd, short what, void *owner)
 
 void client_new(struct worker *w, int fd, uint16_t listener)
 {
-	struct client *c = pool_get(&w->client_pool);
+	struct client *c = freelist_get(&w->client_pool);
 	memset(c, 0, sizeof(*c));
 	c->core = &w->core;
 	c->listener = listener;

@@ -30,7 +30,7 @@ bool core_init(struct core *core, uint32_t index, struct worker_slot *stats)
 	core->reply_max = UINT32_MAX;
 	LIST_INIT(&core->active_conns);
 	buf_pool_init(&core->bufs);
-	pool_init(&core->requests, sizeof(struct request));
+	freelist_init(&core->requests, sizeof(struct request));
 	if (!io_loop_init(&core->loop)) return false;
 	io_timer_init(&core->sweep, &core->loop, core_on_sweep, core);
 	return true;
@@ -53,7 +53,7 @@ void core_fini(struct core *core)
 	parser_fini(&core->parser);
 	scratch_fini(&core->text);
 	scratch_fini(&core->aside);
-	pool_fini(&core->requests);
+	freelist_fini(&core->requests);
 	buf_pool_fini(&core->bufs);
 	io_loop_fini(&core->loop);
 }

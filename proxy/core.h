@@ -11,7 +11,7 @@
 #include "common/clock.h"
 #include "common/codec.h"
 #include "common/io.h"
-#include "common/pool.h"
+#include "common/freelist.h"
 #include "proxy/stats.h"
 
 struct client;
@@ -33,7 +33,7 @@ struct core {
 	uint64_t rng;          /* xorshift state; never 0                                     */
 
 	struct buf_pool bufs;
-	struct pool requests;
+	struct freelist requests;
 	struct parser parser;
 	struct scratch text;   /* replies and requests being composed                         */
 	struct scratch aside;  /* the same, while `text` is in use: handshakes and probes     */

@@ -1,10 +1,12 @@
 /* main.c - twinring-proxy: read the command line and the configuration, then serve. */
-#include <libgen.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "proxy/exporter.h"
 #include "proxy/proxy.h"
 #include "proxy/where.h"
 
@@ -73,8 +75,8 @@ static void print_ready(const struct proxy *p)
 	}
 	const char *control = p->config->proxy.control;
 	json_t *line = json_pack("{s:o, s:o, s:o, s:o, s:i}", "listeners", listeners, "stats",
-				 bound_name(exporter_stats_fd(p->exporter)), "metrics",
-				 bound_name(exporter_metrics_fd(p->exporter)), "control",
+				 bound_name(exporter_fd(p->exporter, EXPORTER_JSON)), "metrics",
+				 bound_name(exporter_fd(p->exporter, EXPORTER_HTTP)), "control",
 				 control ? json_string(control) : json_null(), "pid", (int)getpid());
 	fputs("ready ", stdout);
 	json_dumpf(line, stdout, JSON_COMPACT);

@@ -11,7 +11,7 @@
 #include "proxy/control.h"
 #include "proxy/proxy_control.h"
 #include "proxy/resolver.h"
-#include "proxy/stats_server.h"
+#include "proxy/exporter.h"
 
 enum {
 	SECOND_US = 1000000,
@@ -133,8 +133,7 @@ static void proxy_on_mail(void *owner, const struct mail *m)
 {
 	struct proxy *p = owner;
 	switch ((enum main_mail)m->kind) {
-	case MAIN_ADOPTED:
-		if (p->adopted[m->number] < m->id) p->adopted[m->number] = m->id;
+	case MAIN_ADOPTED: /* proxy_run() or the control socket waits for it */
 		break;
 	case MAIN_SNAPSHOT_DEAD:
 		proxy_on_snapshot_dead(p, m->p);
@@ -253,6 +252,14 @@ static void proxy_keep_fixed(const struct proxy *p, struct config *c)
 	c->proxy.threads = p->worker_count;
 }
 
+static enum err proxy_export(struct proxy *p, struct err_at *where_out)
+{
+	const struct proxy_spec *spec = &p->config->proxy;
+	enum err e = exporter_listen(p->exporter, EXPORTER_JSON, &spec->stats, where_out);
+	if (e != ERR_NONE) return e;
+	return exporter_listen(p->exporter, EXPORTER_HTTP, &spec->metrics, where_out);
+}
+
 static enum err proxy_adopt_config(struct proxy *p, struct config *c, struct err_at *where_out)
 {
 	enum err e = listeners_open(&p->listeners, c, where_out);
@@ -270,6 +277,9 @@ static enum err proxy_adopt_config(struct proxy *p, struct config *c, struct err
 	}
 	config_free(&old);
 	listeners_start(&p->listeners);
+	struct err_at at = { 0 };
+	if (proxy_export(p, &at) != ERR_NONE)
+		log_error("stats stay where they were: %s: %s", at.where, at.why);
 	return ERR_NONE;
 }
 
@@ -371,13 +381,12 @@ static enum err proxy_start_workers(struct proxy *p)
 	uint32_t n = p->config->proxy.threads;
 	p->stats = stats_new(n);
 	p->workers = calloc(n, sizeof(*p->workers));
-	p->adopted = calloc(n, sizeof(*p->adopted));
 	p->shared = (struct worker_shared){ .proxy = p->config->proxy,
 					    .stats = p->stats,
 					    .main = &p->mail,
 					    .started_us = p->process.started_us };
 	p->shared.listener_clients = calloc(LISTENERS_MAX, sizeof(uint32_t));
-	if (!p->workers || !p->adopted || !p->shared.listener_clients) return ERR_NOMEM;
+	if (!p->workers || !p->shared.listener_clients) return ERR_NOMEM;
 	for (uint32_t i = 0; i < n; i++) {
 		p->workers[i] = worker_start(&p->shared, i);
 		if (!p->workers[i]) return ERR_NOMEM;
@@ -394,8 +403,8 @@ static void proxy_status(void *ctx, struct stats_process *out)
 static enum err proxy_start_servers(struct proxy *p, struct err_at *where_out)
 {
 	const struct proxy_spec *spec = &p->config->proxy;
-	enum err e = stats_server_start(p->loop.base, p->stats, &spec->stats, &spec->metrics,
-					proxy_status, p, &p->stats_server, where_out);
+	p->exporter = exporter_new(p->loop.base, p->stats, proxy_status, p);
+	enum err e = proxy_export(p, where_out);
 	if (e == ERR_NONE && spec->control) e = proxy_control_start(p, spec->control, where_out);
 	return e;
 }
@@ -429,10 +438,12 @@ enum err proxy_init(struct proxy *p, const struct options *o, struct config *con
 	return proxy_publish(p, where_out);
 }
 
-static bool proxy_all_adopted(const struct proxy *p)
+bool proxy_all_adopted(const struct proxy *p)
 {
 	for (uint32_t i = 0; i < p->worker_count; i++)
-		if (p->adopted[i] < p->snapshot->serial) return false;
+		if (__atomic_load_n(&p->workers[i]->adopted_serial, __ATOMIC_ACQUIRE) <
+		    p->snapshot->serial)
+			return false;
 	return true;
 }
 
@@ -451,7 +462,7 @@ void proxy_fini(struct proxy *p)
 {
 	if (p->worker_count) listeners_fini(&p->listeners);
 	if (p->control) proxy_control_stop(p);
-	stats_server_stop(&p->stats_server);
+	exporter_free(&p->exporter);
 	for (uint32_t i = 0; i < p->worker_count; i++)
 		mailbox_post(&p->workers[i]->mail, &(struct mail){ .kind = WORKER_STOP });
 	for (uint32_t i = 0; i < p->worker_count; i++) worker_join(&p->workers[i]);
@@ -468,7 +479,6 @@ void proxy_fini(struct proxy *p)
 	stats_free(&p->stats);
 	config_free(&p->config);
 	free(p->workers);
-	free(p->adopted);
 	free(p->shared.listener_clients);
 	io_loop_fini(&p->loop);
 }

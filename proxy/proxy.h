@@ -11,8 +11,8 @@
 #include "proxy/options.h"
 
 struct control;
+struct exporter;
 struct resolver;
-struct stats_server;
 
 struct proxy {
 	const struct options *options;
@@ -28,13 +28,12 @@ struct proxy {
 	struct identities *identities;
 	struct ejections ejections;
 	struct resolver *resolver;
-	struct stats_server *stats_server;
+	struct exporter *exporter;
 	struct control *control;
 
 	struct topology *topology;  /* wanted; the snapshot's is a copy with local ejections       */
 	bool pushed;                /* it came through the control socket, not from the file       */
 	struct snapshot *snapshot;  /* newest; one reference                                       */
-	uint64_t *adopted;          /* [worker_count]: the serial that each worker routes by now   */
 	uint32_t snapshots_alive;
 	bool undrained;             /* older snapshots are still in use                            */
 
@@ -56,6 +55,8 @@ void proxy_fini(struct proxy *p);
 enum err proxy_reload(struct proxy *p, struct err_at *where_out);
 /* Route by `t` from now on. Takes it, also on failure, when nothing changes. */
 enum err proxy_apply(struct proxy *p, struct topology *t, struct err_at *where_out);
+/* Does every worker route by the newest snapshot? */
+bool proxy_all_adopted(const struct proxy *p);
 /* Build a snapshot of the wanted topology and hand it to all workers. */
 enum err proxy_publish(struct proxy *p, struct err_at *where_out);
 /* Stop accepting, let clients finish, then end. The second call ends at once. */

@@ -84,11 +84,7 @@ static bool control_await_adoption(const struct proxy *p)
 {
 	struct timespec pause = { .tv_nsec = ADOPT_POLL_US * 1000 };
 	for (int polls = ADOPT_WAIT_MS * 1000 / ADOPT_POLL_US; polls > 0; polls--) {
-		bool all = true;
-		for (uint32_t i = 0; i < p->worker_count; i++)
-			all &= __atomic_load_n(&p->workers[i]->adopted_serial, __ATOMIC_ACQUIRE) >=
-			       p->snapshot->serial;
-		if (all) return true;
+		if (proxy_all_adopted(p)) return true;
 		nanosleep(&pause, NULL);
 	}
 	return false;

@@ -4,7 +4,7 @@
 
 struct request *request_new(struct core *core, const struct op_info *info)
 {
-	struct request *req = pool_get(&core->requests);
+	struct request *req = freelist_get(&core->requests);
 	memset(req, 0, sizeof(*req));
 	req->info = info;
 	req->top = &req->bottom;
@@ -18,7 +18,7 @@ static void request_free(struct core *core, struct request *req)
 	if (req->sent_buf) buf_unref(req->sent_buf);
 	if (req->out.head) outq_clear(&core->bufs, &req->out);
 	struct view *view = req->view;
-	pool_put(&core->requests, req);
+	freelist_put(&core->requests, req);
 	if (view) view_unref(view);
 }
 

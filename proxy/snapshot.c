@@ -1,10 +1,11 @@
 #include "proxy/snapshot.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "common/topology_ring.h"
 #include "proxy/routes/hash.h"
 
-#define uthash_malloc(n) malloc(n)
 #include <uthash.h>
 
 /* --- identities -------------------------------------------------------------------------------- */
@@ -100,26 +101,9 @@ enum { ARGS_MAX = 1024 * 1024 }; /* arguments or keys of one request: Redis' own
 
 static enum err pool_build_ring(struct server_pool *p, struct err_at *where_out)
 {
-	const struct pool_spec *spec = p->spec;
-	struct ring_server *servers = calloc(spec->server_count, sizeof(*servers));
-	if (!servers) return ERR_NOMEM;
-	for (uint32_t i = 0; i < spec->server_count; i++) {
-		const struct server_spec *s = &spec->servers[i];
-		servers[i] = (struct ring_server){ .name = s->name,
-						   .host = s->host,
-						   .port = s->port,
-						   .weight = s->weight,
-						   .ejected = s->ejected };
-	}
-	struct ring_spec ring = { .kind = spec->distribution,
-				  .hash = spec->hash,
-				  .hash_tag = { spec->hash_tag[0], spec->hash_tag[1] },
-				  .servers = servers,
-				  .server_count = spec->server_count };
-	enum err e = ring_build(&ring, &p->ring);
-	free(servers);
+	enum err e = pool_ring_build(p->spec, &p->ring);
 	if (e == ERR_NONE) return e;
-	snprintf(where_out->where, sizeof(where_out->where), "$.pools.%.100s", spec->name);
+	snprintf(where_out->where, sizeof(where_out->where), "$.pools.%.100s", p->spec->name);
 	snprintf(where_out->why, sizeof(where_out->why), "its ring cannot be built: %s",
 		 err_text(e));
 	return e;

@@ -3,17 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static struct ring *where_ring(const struct pool_spec *pool)
-{
-	struct ring *ring = NULL;
-	struct ring_server *servers = calloc(pool->server_count, sizeof(*servers));
-	if (!servers) return NULL;
-	struct ring_spec spec = { 0 };
-	pool_ring_spec(pool, servers, &spec);
-	if (ring_build(&spec, &ring) != ERR_NONE) ring = NULL;
-	free(servers);
-	return ring;
-}
+#include "common/topology_ring.h"
 
 static void where_one(const struct pool_spec *pool, const struct ring *ring, struct slice key)
 {
@@ -30,8 +20,8 @@ int where_print(const struct topology *t, const struct options *o)
 		fprintf(stderr, "no pool '%s'\n", o->where_pool);
 		return 1;
 	}
-	struct ring *ring = where_ring(pool);
-	if (!ring) {
+	struct ring *ring;
+	if (pool_ring_build(pool, &ring) != ERR_NONE) {
 		fprintf(stderr, "the ring of pool '%s' cannot be built\n", o->where_pool);
 		return 1;
 	}

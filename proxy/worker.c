@@ -105,8 +105,8 @@ static void worker_adopt(struct worker *w, struct snapshot *s)
 		worker_move_gauges(w, old->snapshot, s);
 		view_unref(old);
 	}
-	mailbox_post(w->shared->main,
-		     &(struct mail){ .kind = MAIN_ADOPTED, .id = s->serial, .number = w->core.index });
+	__atomic_store_n(&w->adopted_serial, s->serial, __ATOMIC_RELEASE);
+	mailbox_post(w->shared->main, &(struct mail){ .kind = MAIN_ADOPTED });
 }
 
 /* --- mail ------------------------------------------------------------------------------------------- */
@@ -170,7 +170,7 @@ static void worker_on_second(int fd, short what, void *owner)
 		client_check(c, now_s);
 	}
 	buf_pool_trim(&w->core.bufs);
-	pool_trim(&w->core.requests);
+	freelist_trim(&w->core.requests);
 	parser_trim(&w->core.parser);
 	scratch_trim(&w->core.text, BUF_READ);
 	io_timer_set(&w->second, SECOND_US);
@@ -231,7 +231,7 @@ struct worker *worker_start(struct worker_shared *shared, uint32_t index)
 	w->shared = shared;
 	w->next_client_id = 1;
 	LIST_INIT(&w->clients);
-	pool_init_slab(&w->client_pool, sizeof(struct client), CLIENTS_PER_SLAB);
+	freelist_init_slab(&w->client_pool, sizeof(struct client), CLIENTS_PER_SLAB);
 	if (!core_init(&w->core, index, stats_worker(shared->stats, index)) ||
 	    !mailbox_init(&w->mail, &w->core.loop, worker_on_mail, w)) {
 		core_fini(&w->core);
@@ -260,7 +260,7 @@ void worker_join(struct worker **w)
 	io_timer_stop(&(*w)->second);
 	io_timer_stop(&(*w)->cork_timer);
 	multi_scratch_fini(&(*w)->multi);
-	pool_fini(&(*w)->client_pool);
+	freelist_fini(&(*w)->client_pool);
 	core_fini(&(*w)->core);
 	free(*w);
 	*w = NULL;

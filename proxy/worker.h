@@ -19,7 +19,7 @@ enum worker_mail {
 
 /* What workers tell main. */
 enum main_mail {
-	MAIN_ADOPTED,       /* id: serial; all new requests of this worker use it      */
+	MAIN_ADOPTED,       /* adopted_serial has changed                              */
 	MAIN_SNAPSHOT_DEAD, /* p: struct snapshot, no references left                  */
 	MAIN_DEST,          /* id: pool_server.id, number: 0 up, 1 failing beyond the limit; p: worker */
 	MAIN_DRAINED,       /* id: worker index; it has no clients left                */
@@ -42,13 +42,14 @@ struct worker {
 	struct mailbox mail;
 	struct view *view;       /* newest; NULL before the first snapshot */
 	LIST_HEAD(, client) clients;
-	struct pool client_pool;
+	struct freelist client_pool;
 	struct client *corked;
 	struct io_timer cork_timer, second;
 	struct multi_scratch multi;
 	uint32_t client_count;   /* atomic: main reads it to choose a worker */
 	uint32_t next_client_id;
 	uint32_t entry_clients[LISTENERS_MAX]; /* this worker's, by listener */
+	uint64_t adopted_serial; /* atomic: the snapshot that new requests are routed by */
 	bool draining, stopping;
 	pthread_t thread;
 };

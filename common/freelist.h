@@ -1,36 +1,36 @@
-/* pool.h - free list of fixed-size objects for one thread.
+/* freelist.h - free list of fixed-size objects for one thread.
  *
  * Objects come back zeroed only if the caller zeroes them. A list that grew in a burst is trimmed
- * again: pool_trim() gives back half of what lay unused since the call before. With POOL_MALLOC
+ * again: freelist_trim() gives back half of what lay unused since the call before. With POOL_MALLOC
  * (sanitizer builds) every object is a fresh allocation, so that a stale pointer is caught.
  */
-#ifndef TWINRING_COMMON_POOL_H
-#define TWINRING_COMMON_POOL_H
+#ifndef TWINRING_COMMON_FREELIST_H
+#define TWINRING_COMMON_FREELIST_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-struct pool_item {
-	struct pool_item *next;
+struct freelist_item {
+	struct freelist_item *next;
 };
 
-struct pool {
-	struct pool_item *free;
+struct freelist {
+	struct freelist_item *free;
 	size_t size;         /* bytes of one object */
 	uint32_t free_count;
 	uint32_t low_water;  /* fewest free since the last trim */
 	uint32_t live;       /* objects handed out */
 	uint32_t per_slab;   /* > 0: objects are cut from slabs of so many, which are kept */
-	struct pool_item *slabs;
+	struct freelist_item *slabs;
 };
 
-void pool_init(struct pool *p, size_t size);
+void freelist_init(struct freelist *p, size_t size);
 /* For many small long-lived objects: slabs save malloc's overhead, but are only freed at the end. */
-void pool_init_slab(struct pool *p, size_t size, uint32_t per_slab);
+void freelist_init_slab(struct freelist *p, size_t size, uint32_t per_slab);
 /* Aborts when out of memory: callers bound how many they take. */
-void *pool_get(struct pool *p);
-void pool_put(struct pool *p, void *object);
-void pool_trim(struct pool *p);
-void pool_fini(struct pool *p);
+void *freelist_get(struct freelist *p);
+void freelist_put(struct freelist *p, void *object);
+void freelist_trim(struct freelist *p);
+void freelist_fini(struct freelist *p);
 
 #endif
