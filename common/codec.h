@@ -102,6 +102,14 @@ struct reply_resume {
 	uint64_t left[REPLY_DEPTH_MAX];
 };
 
+/* Ready for the next reply: all that a codec relies on being zero. */
+static inline void reply_resume_reset(struct reply_resume *r)
+{
+	r->base = (struct parse_resume){ 0 };
+	r->depth = 0;
+	r->left[0] = r->left[1] = 0;
+}
+
 /* What the pool allows; borrowed by the parser. */
 struct codec_limits {
 	uint32_t value_max_bytes;   /* one value or bulk argument */

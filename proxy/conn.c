@@ -361,8 +361,7 @@ static size_t conn_parse_one(struct conn *c, struct buf *b, const char *data, si
 		conn_close(c, ERR_DESYNC);
 		return 0;
 	}
-	c->resume.base = (struct parse_resume){ 0 };
-	c->resume.depth = 0;
+	reply_resume_reset(&c->resume);
 	struct slice bytes = { data, reply.n };
 	if (!greeting) {
 		conn_deliver(c, bytes, b, &reply);
