@@ -10,7 +10,7 @@
 #include "common/log.h"
 #include "proxy/control.h"
 #include "proxy/proxy_control.h"
-#include "proxy/resolver.h"
+#include "proxy/addresses.h"
 #include "proxy/exporter.h"
 
 enum {
@@ -30,7 +30,7 @@ static void proxy_on_snapshot_unused(void *ctx, struct snapshot *s)
 static void proxy_resolve(void *ctx, const struct server_spec *server, struct net_addr *addr_out)
 {
 	struct proxy *p = ctx;
-	resolver_lookup(p->resolver, server->host, server->port, addr_out);
+	addresses_lookup(p->addresses, server->host, server->port, addr_out);
 }
 
 enum err proxy_publish(struct proxy *p, struct err_at *where_out)
@@ -74,11 +74,11 @@ enum err proxy_apply(struct proxy *p, struct topology *t, struct err_at *where_o
 {
 	struct topology *old = p->topology;
 	p->topology = t;
-	resolver_want(p->resolver, t);
+	addresses_want(p->addresses, t);
 	enum err e = proxy_publish(p, where_out);
 	if (e != ERR_NONE) {
 		p->topology = old;
-		resolver_want(p->resolver, old);
+		addresses_want(p->addresses, old);
 		topology_free(&t);
 		return e;
 	}
@@ -425,16 +425,16 @@ enum err proxy_init(struct proxy *p, const struct options *o, struct config *con
 		return ERR_NOMEM;
 	io_timer_init(&p->second, &p->loop, proxy_on_second, p);
 	io_timer_init(&p->deadline, &p->loop, proxy_on_deadline, p);
-	p->resolver = resolver_new(p->loop.base, proxy_on_address, p);
-	enum err e = p->resolver ? proxy_start_workers(p) : ERR_NOMEM;
+	p->addresses = addresses_new(&p->loop, proxy_on_address, p);
+	enum err e = p->addresses ? proxy_start_workers(p) : ERR_NOMEM;
 	if (e != ERR_NONE) return e;
 	p->ejections.worker_count = p->worker_count;
 	listeners_init(&p->listeners, &p->loop, &p->shared, p->workers, p->worker_count);
 	e = listeners_open(&p->listeners, config, where_out);
 	if (e == ERR_NONE) e = proxy_start_servers(p, where_out);
 	if (e != ERR_NONE) return e;
-	resolver_want(p->resolver, p->topology);
-	resolver_wait(p->resolver, FIRST_ANSWERS_MS);
+	addresses_want(p->addresses, p->topology);
+	addresses_wait(p->addresses, FIRST_ANSWERS_MS);
 	return proxy_publish(p, where_out);
 }
 
@@ -468,7 +468,7 @@ void proxy_fini(struct proxy *p)
 	for (uint32_t i = 0; i < p->worker_count; i++) worker_join(&p->workers[i]);
 	if (p->snapshot) snapshot_unref(p->snapshot);
 	mailbox_fini(&p->mail); /* frees the last snapshots */
-	resolver_free(&p->resolver);
+	addresses_free(&p->addresses);
 	io_timer_stop(&p->second);
 	io_timer_stop(&p->deadline);
 	io_watch_stop(&p->signals);

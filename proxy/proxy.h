@@ -12,7 +12,7 @@
 
 struct control;
 struct exporter;
-struct resolver;
+struct addresses;
 
 struct proxy {
 	const struct options *options;
@@ -27,7 +27,7 @@ struct proxy {
 	struct listeners listeners;
 	struct identities *identities;
 	struct ejections ejections;
-	struct resolver *resolver;
+	struct addresses *addresses;
 	struct exporter *exporter;
 	struct control *control;
 
