@@ -66,11 +66,11 @@ enum parse_result mc_parse_delete(struct mc_request *r)
 	enum parse_result refused;
 	if (!mc_key_args(r, &args, 1, 3, &refused)) return refused;
 	if (args.n > 1) mc_args_noreply(r, &args);
-	if (!mc_key_check(&args)) return mc_refuse(r, PARSE_ERROR, MC_BAD_FORMAT);
 	bool noreply = r->cmd->flags & CMD_NOREPLY;
 	bool zero = args.n > 1 && slice_eq(args.v[1], SLICE("0"));
 	if ((args.n == 2 && !zero && !noreply) || (args.n == 3 && !(zero && noreply)))
 		return mc_refuse(r, PARSE_ERROR, bad_delete);
+	if (!mc_key_check(&args)) return mc_refuse(r, PARSE_ERROR, MC_BAD_FORMAT);
 	mc_set_key(r, args.v[0]);
 	if (r->plain) return mc_set_head(r);
 	mc_rebuild_arg(mc_rebuild(r), args.v[0]);

@@ -163,8 +163,7 @@ static enum parse_result mc_reply_value(const struct op_info *info, struct slice
 	if (!mc_value_line(line, cas, &key, &bytes)) return PARSE_FATAL;
 	if (!mc_sent_find(sent, key, &cursor)) return PARSE_FATAL;
 	size_t body = resume->base.at + line->n, next = body + bytes + 2;
-	if (n < next) {
-		/* At the very least END comes behind it. */
+	if (n < next + 5) { /* at the very least END comes behind it */
 		resume->base.need = next + 5;
 		return PARSE_NEED;
 	}
@@ -206,6 +205,7 @@ enum parse_result mc_parse_reply(const struct op_info *info, struct slice sent, 
 				 size_t n, struct reply_resume *resume, struct reply *reply_out)
 {
 	if (n < resume->base.need) return PARSE_NEED;
+	resume->base.need = 0;
 	*reply_out = (struct reply){ .kind = REPLY_HIT };
 	if (mc_shape_is_values(info->shape))
 		return mc_reply_values(info, sent, data, n, resume, reply_out);

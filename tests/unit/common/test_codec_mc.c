@@ -232,6 +232,8 @@ static const struct request_row request_rows[] = {
 	ERR("delete k 0 foo\r\n", MC_DELETE, BAD_DELETE),
 	ERR("delete k noreply 0\r\n", MC_DELETE, BAD_DELETE),
 	ERR("delete " K251 "\r\n", MC_DELETE, BAD),
+	ERR("delete " K251 " 0\r\n", MC_DELETE, BAD),
+	ERR("delete " K251 " 5\r\n", MC_DELETE, BAD_DELETE),
 	QUIET_ERR("delete k foo noreply\r\n", MC_DELETE),
 	QUIET_ERR("delete " K251 " noreply\r\n", MC_DELETE),
 	/* everyone */
