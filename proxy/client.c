@@ -325,7 +325,7 @@ static void request_start(struct client *c, const struct route *entry, const str
 
 static bool client_is_full(const struct client *c)
 {
-	const struct proxy_spec *limits = &client_worker(c)->shared->proxy;
+	const struct proxy_spec *limits = worker_limits(client_worker(c));
 	return c->in_flight >= limits->pipeline_max || c->out.bytes > limits->client_output_max_bytes;
 }
 
@@ -591,7 +591,7 @@ void client_finish(struct client *c)
 
 void client_check(struct client *c, uint32_t now_s)
 {
-	const struct proxy_spec *limits = &client_worker(c)->shared->proxy;
+	const struct proxy_spec *limits = worker_limits(client_worker(c));
 	uint32_t quiet_ms = now_s > c->active_s ? (now_s - c->active_s) * 1000 : 0;
 	uint32_t partial = limits->client_partial_timeout_ms, idle = limits->client_idle_timeout_ms;
 	bool stuck = (c->in && !(c->flags & CLIENT_PAUSED)) || c->skip > 0 ||
@@ -627,7 +627,7 @@ static void client_figures(void *ctx, struct local_figures *out)
 		.misses = stats_pool_sum(s, POOL_misses),
 		.client_bytes_in = stats_pool_sum(s, POOL_client_request_bytes),
 		.client_bytes_out = stats_pool_sum(s, POOL_client_response_bytes),
-		.threads = w->shared->proxy.threads,
+		.threads = w->shared->threads,
 		.server_count = pool->spec->server_count,
 	};
 	struct stats_usage usage;

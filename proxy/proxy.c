@@ -381,7 +381,7 @@ static enum err proxy_start_workers(struct proxy *p)
 	uint32_t n = p->config->proxy.threads;
 	p->stats = stats_new(n);
 	p->workers = calloc(n, sizeof(*p->workers));
-	p->shared = (struct worker_shared){ .proxy = p->config->proxy,
+	p->shared = (struct worker_shared){ .threads = n,
 					    .stats = p->stats,
 					    .main = &p->mail,
 					    .started_us = p->process.started_us };

@@ -171,6 +171,9 @@ enum err snapshot_build(struct topology *t, const struct snapshot_input *in,
 	s->serial = ++in->identities->serial;
 	s->pools = calloc(t->pool_count + 1, sizeof(*s->pools));
 	s->roots = calloc(t->pool_count + 1, sizeof(*s->roots));
+	s->limits = *in->proxy;
+	s->limits.control = s->limits.log_file = NULL;
+	s->limits.stats = s->limits.metrics = (struct listen_spec){ 0 };
 	s->entry_count = in->listener_count;
 	s->entries = calloc(in->listener_count + 1, sizeof(*s->entries));
 	if (!s->pools || !s->roots || !s->entries) abort();

@@ -100,6 +100,8 @@ static void worker_adopt(struct worker *w, struct snapshot *s)
 {
 	struct view *old = w->view;
 	w->view = worker_new_view(w, s);
+	w->core.reply_max = s->limits.reply_max_bytes;
+	w->core.buffer_max = s->limits.memory_max_bytes / w->shared->threads;
 	metric_add(&w->core.stats->m[WORKER_snapshots], 1);
 	if (old) {
 		worker_move_gauges(w, old->snapshot, s);
@@ -189,10 +191,10 @@ static void worker_on_cork_timer(int fd, short what, void *owner)
  * and, under load, its latency too; without load it never happens. */
 static void worker_moderate(struct worker *w)
 {
-	uint32_t us = w->shared->proxy.moderation_us;
-	if (us == 0 || w->core.in_flight < MODERATE_IN_FLIGHT ||
-	    w->core.turn_replies >= MODERATE_REPLIES)
+	if (w->core.in_flight < MODERATE_IN_FLIGHT || w->core.turn_replies >= MODERATE_REPLIES)
 		return;
+	uint32_t us = worker_limits(w)->moderation_us;
+	if (us == 0) return;
 	metric_add(&w->core.stats->m[WORKER_moderated], 1);
 	struct timespec pause = { .tv_nsec = (long)us * 1000 };
 	nanosleep(&pause, NULL);
@@ -240,8 +242,6 @@ struct worker *worker_start(struct worker_shared *shared, uint32_t index)
 	}
 	w->core.worker = w;
 	w->core.on_dest_state = worker_on_dest_state;
-	w->core.reply_max = shared->proxy.reply_max_bytes;
-	w->core.buffer_max = shared->proxy.memory_max_bytes / shared->proxy.threads;
 	io_timer_init(&w->second, &w->core.loop, worker_on_second, w);
 	io_timer_init(&w->cork_timer, &w->core.loop, worker_on_cork_timer, w);
 	if (pthread_create(&w->thread, NULL, worker_main, w) == 0) return w;

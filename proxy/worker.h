@@ -27,7 +27,7 @@ enum main_mail {
 
 /* Shared by all workers, made by main before they start, constant but where noted. */
 struct worker_shared {
-	struct proxy_spec proxy;      /* scalars only are used here; constant  */
+	uint32_t threads;
 	struct stats *stats;
 	struct mailbox *main;
 	uint32_t *listener_clients;   /* [LISTENERS_MAX], atomic: open clients */
@@ -58,6 +58,12 @@ struct worker {
 struct worker *worker_start(struct worker_shared *shared, uint32_t index);
 /* After WORKER_STOP was posted: wait for the thread and free everything. */
 void worker_join(struct worker **w);
+
+/* Of the newest snapshot. */
+static inline const struct proxy_spec *worker_limits(const struct worker *w)
+{
+	return &w->view->snapshot->limits;
+}
 
 /* Where requests from a listener go now; NULL: nowhere any more. */
 static inline const struct route *worker_entry(const struct worker *w, uint16_t listener)
