@@ -3,9 +3,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* Sizes of whole allocations; the header comes out of them, so that malloc's own sizes stay round. */
+/* Sizes of whole allocations. The header comes out of them, so that malloc's own sizes stay
+ * round. */
 static const uint32_t class_bytes[BUF_CLASSES] = { 512, 4096, 16384, 65536, 262144, 1048576 };
-/* Buffers of each class that trimming leaves. */
+/* Buffers of each size_class that trimming leaves. */
 static const uint32_t class_keep[BUF_CLASSES] = { 64, 16, 8, 4, 1, 0 };
 
 _Static_assert(sizeof(struct buf) <= 64, "BUF_SMALL and BUF_READ count on this");
@@ -16,13 +17,13 @@ void buf_pool_init(struct buf_pool *p)
 	freelist_init(&p->segs, sizeof(struct seg));
 }
 
-static void buf_class_drop(struct buf_pool *p, uint32_t class, uint32_t count)
+static void buf_class_drop(struct buf_pool *p, uint32_t size_class, uint32_t count)
 {
-	while (count-- > 0 && p->class[class].free) {
-		struct buf *b = p->class[class].free;
-		p->class[class].free = b->next;
-		p->class[class].free_count--;
-		p->bytes -= class_bytes[class];
+	while (count-- > 0 && p->classes[size_class].free) {
+		struct buf *b = p->classes[size_class].free;
+		p->classes[size_class].free = b->next;
+		p->classes[size_class].free_count--;
+		p->bytes -= class_bytes[size_class];
 		free(b);
 	}
 }
@@ -30,9 +31,9 @@ static void buf_class_drop(struct buf_pool *p, uint32_t class, uint32_t count)
 void buf_pool_trim(struct buf_pool *p)
 {
 	for (uint32_t i = 0; i < BUF_CLASSES; i++) {
-		uint32_t low = p->class[i].low_water, keep = class_keep[i];
+		uint32_t low = p->classes[i].low_water, keep = class_keep[i];
 		buf_class_drop(p, i, low > keep ? (low - keep + 1) / 2 : 0);
-		p->class[i].low_water = p->class[i].free_count;
+		p->classes[i].low_water = p->classes[i].free_count;
 	}
 	freelist_trim(&p->segs);
 }
@@ -45,23 +46,25 @@ void buf_pool_fini(struct buf_pool *p)
 
 struct buf *buf_get(struct buf_pool *p, size_t size)
 {
-	uint32_t class = 0;
-	while (class < BUF_CLASSES && class_bytes[class] - sizeof(struct buf) < size) class++;
-	struct buf *b = class < BUF_CLASSES ? p->class[class].free : NULL;
+	uint32_t size_class = 0;
+	while (size_class < BUF_CLASSES && class_bytes[size_class] - sizeof(struct buf) < size)
+		size_class++;
+	struct buf *b = size_class < BUF_CLASSES ? p->classes[size_class].free : NULL;
 	if (b) {
-		p->class[class].free = b->next;
-		if (--p->class[class].free_count < p->class[class].low_water)
-			p->class[class].low_water = p->class[class].free_count;
+		p->classes[size_class].free = b->next;
+		if (--p->classes[size_class].free_count < p->classes[size_class].low_water)
+			p->classes[size_class].low_water = p->classes[size_class].free_count;
 	} else {
-		size_t bytes = class < BUF_CLASSES ? class_bytes[class] : sizeof(*b) + size;
+		size_t bytes =
+		    size_class < BUF_CLASSES ? class_bytes[size_class] : sizeof(*b) + size;
 		assert(bytes - sizeof(*b) <= UINT32_MAX);
 		b = malloc(bytes);
 		if (!b) abort();
 		p->bytes += bytes;
 		b->pool = p;
-		b->class = (uint8_t)class;
+		b->size_class = (uint8_t)size_class;
 		b->cap = (uint32_t)(bytes - sizeof(*b));
-		if (class < BUF_CLASSES) p->class[class].low_water = 0;
+		if (size_class < BUF_CLASSES) p->classes[size_class].low_water = 0;
 	}
 	b->refs = 1;
 	b->len = 0;
@@ -73,10 +76,10 @@ void buf_release(struct buf *b)
 {
 	struct buf_pool *p = b->pool;
 #ifndef POOL_MALLOC
-	if (b->class < BUF_CLASSES) {
-		b->next = p->class[b->class].free;
-		p->class[b->class].free = b;
-		p->class[b->class].free_count++;
+	if (b->size_class < BUF_CLASSES) {
+		b->next = p->classes[b->size_class].free;
+		p->classes[b->size_class].free = b;
+		p->classes[b->size_class].free_count++;
 		return;
 	}
 #endif
@@ -87,7 +90,7 @@ void buf_release(struct buf *b)
 struct buf *buf_grow(struct buf *b, size_t size)
 {
 	/* Beyond the classes, realloc moves pages instead of bytes. */
-	if (b->class == BUF_CLASSES && b->refs == 1) {
+	if (b->size_class == BUF_CLASSES && b->refs == 1) {
 		struct buf *grown = realloc(b, sizeof(*b) + size);
 		if (!grown) abort();
 		grown->pool->bytes += size - grown->cap;
@@ -102,8 +105,7 @@ struct buf *buf_grow(struct buf *b, size_t size)
 	return grown;
 }
 
-struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes,
-		     struct slice *held_out)
+struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes, struct slice *held_out)
 {
 	if (in && bytes.n >= BUF_REF_MIN && bytes.n * 4 >= in->cap) {
 		*held_out = bytes;
@@ -121,17 +123,14 @@ static struct seg *outq_push(struct buf_pool *p, struct outq *q, struct buf *b, 
 {
 	struct seg *s = freelist_get(&p->segs);
 	*s = (struct seg){ .buf = b, .off = off, .len = len, .own = own };
-	if (q->tail)
-		q->tail->next = s;
-	else
-		q->head = s;
+	if (q->tail) q->tail->next = s;
+	else q->head = s;
 	q->tail = s;
 	q->bytes += len;
 	return s;
 }
 
-const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
-		      size_t chunk)
+const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n, size_t chunk)
 {
 	struct seg *s = q->tail;
 	if (!s || !s->own || buf_room(s->buf) < n)
@@ -151,10 +150,8 @@ void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice by
 
 void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes, size_t chunk)
 {
-	if (in && bytes.n >= BUF_REF_MIN)
-		outq_ref(p, q, in, bytes);
-	else if (bytes.n > 0)
-		outq_copy(p, q, bytes.p, bytes.n, chunk);
+	if (in && bytes.n >= BUF_REF_MIN) outq_ref(p, q, in, bytes);
+	else if (bytes.n > 0) outq_copy(p, q, bytes.p, bytes.n, chunk);
 }
 
 static void outq_drop_head(struct buf_pool *p, struct outq *q)
@@ -176,10 +173,8 @@ void outq_move(struct buf_pool *p, struct outq *to, struct outq *from, size_t ch
 		outq_drop_head(p, from);
 	}
 	if (!from->head) return;
-	if (to->tail)
-		to->tail->next = from->head;
-	else
-		to->head = from->head;
+	if (to->tail) to->tail->next = from->head;
+	else to->head = from->head;
 	to->tail = from->tail;
 	to->bytes += from->bytes;
 	*from = (struct outq){ 0 };

@@ -20,9 +20,9 @@
 
 enum {
 	BUF_CLASSES = 6,
-	BUF_SMALL = 448,         /* usable bytes of the smallest class        */
-	BUF_READ = 65536 - 64,   /* usable bytes of a worker's read buffer    */
-	BUF_REF_MIN = 8192,      /* from here on bytes are referenced, not copied */
+	BUF_SMALL = 448,       /* usable bytes of the smallest class        */
+	BUF_READ = 65536 - 64, /* usable bytes of a worker's read buffer    */
+	BUF_REF_MIN = 8192,    /* from here on bytes are referenced, not copied */
 };
 
 struct buf_pool;
@@ -31,10 +31,10 @@ struct buf {
 	struct buf *next; /* in a free list */
 	struct buf_pool *pool;
 	uint32_t refs;
-	uint32_t cap; /* usable bytes in data */
-	uint32_t len; /* bytes written        */
-	uint8_t class; /* BUF_CLASSES: allocated singly */
-	uint64_t note[3]; /* its holder's own: how far a partial request was parsed */
+	uint32_t cap;	    /* usable bytes in data */
+	uint32_t len;	    /* bytes written        */
+	uint8_t size_class; /* BUF_CLASSES: allocated singly */
+	uint64_t note[3];   /* its holder's own: how far a partial request was parsed */
 	char data[];
 };
 
@@ -54,7 +54,7 @@ struct buf_pool {
 	struct {
 		struct buf *free;
 		uint32_t free_count, low_water;
-	} class[BUF_CLASSES];
+	} classes[BUF_CLASSES];
 	struct freelist segs;
 	size_t bytes; /* held in all: in use and in free lists */
 };

@@ -26,10 +26,10 @@ enum op_access { OP_READ, OP_WRITE, OP_ADMIN };
 
 enum op_route {
 	OP_LOCAL,   /* the proxy answers itself                                        */
-	OP_KEY,     /* goes whole to the server of its first key (or any, if keyless)  */
+	OP_KEY,	    /* goes whole to the server of its first key (or any, if keyless)  */
 	OP_SAME,    /* several keys: whole, if all live on one server; else refused    */
 	OP_SPLIT,   /* several keys: one part per server, replies merged               */
-	OP_ALL,     /* to every server of the pool, replies merged                     */
+	OP_ALL,	    /* to every server of the pool, replies merged                     */
 	OP_REFUSED, /* known, but not supported: answered with command.error           */
 };
 
@@ -43,34 +43,34 @@ enum op_merge {
 
 /* One operation of a protocol: the public head of each row in a codec's table. */
 struct op_info {
-	const char *name;     /* lower case; label of its metrics          */
-	uint16_t id;          /* its row, 0 <= id < codec.op_count         */
-	uint8_t access;       /* enum op_access                            */
-	uint8_t route;        /* enum op_route                             */
-	uint8_t merge;        /* enum op_merge                             */
-	uint8_t shape;        /* codec's own: which replies are legal      */
-	uint8_t local;        /* codec's own: which local answer           */
-	bool keep_sent;       /* parse_reply() and merge() need what was sent */
+	const char *name; /* lower case; label of its metrics          */
+	uint16_t id;	  /* its row, 0 <= id < codec.op_count         */
+	uint8_t access;	  /* enum op_access                            */
+	uint8_t route;	  /* enum op_route                             */
+	uint8_t merge;	  /* enum op_merge                             */
+	uint8_t shape;	  /* codec's own: which replies are legal      */
+	uint8_t local;	  /* codec's own: which local answer           */
+	bool keep_sent;	  /* parse_reply() and merge() need what was sent */
 };
 
 enum command_flag {
 	CMD_NOREPLY = 1, /* the client wants no answer; the server is asked for one all the same */
-	CMD_CLOSE = 2,   /* close the client after everything before this is answered            */
+	CMD_CLOSE = 2,	 /* close the client after everything before this is answered            */
 };
 
 struct command {
 	const struct op_info *info;
-	uint32_t flags;       /* enum command_flag                                        */
-	size_t consumed;      /* bytes of input that this request took                    */
-	struct slice key;     /* what it is routed by: the first key; empty if keyless    */
-	struct slice head;    /* canonical bytes for the server ...                       */
-	struct slice body;    /* ... and then these: always part of the input, or empty   */
+	uint32_t flags;		  /* enum command_flag                                        */
+	size_t consumed;	  /* bytes of input that this request took                    */
+	struct slice key;	  /* what it is routed by: the first key; empty if keyless    */
+	struct slice head;	  /* canonical bytes for the server ...                       */
+	struct slice body;	  /* ... and then these: always part of the input, or empty   */
 	const struct slice *argv; /* arguments; argv[0] is the verb (Redis), keys follow at */
 	uint32_t argc;
-	uint32_t first_key;   /* argv[first_key + i * key_step], 0 <= i < key_count       */
+	uint32_t first_key; /* argv[first_key + i * key_step], 0 <= i < key_count       */
 	uint32_t key_step;
 	uint32_t key_count;
-	struct slice error;   /* PARSE_ERROR, PARSE_FATAL, OP_REFUSED: the whole reply, CRLF included */
+	struct slice error; /* PARSE_ERROR, PARSE_FATAL, OP_REFUSED: the whole reply, with CRLF */
 };
 
 static inline struct slice command_key(const struct command *c, uint32_t i)
@@ -84,7 +84,7 @@ enum parse_result {
 	PARSE_ERROR, /* refused, in sync: answer `error`, skip `consumed` bytes, go on      */
 	PARSE_FATAL, /* refused, not in sync: answer `error` (may be empty), flush, close   */
 	PARSE_SKIP,  /* refused, in sync after `consumed` + `skip` bytes, of which not all
-	              * may be here yet: answer `error`, drop that many, go on              */
+		      * may be here yet: answer `error`, drop that many, go on              */
 };
 
 /* How far an incomplete request or reply was read, so that more bytes cost only themselves.
@@ -114,9 +114,9 @@ static inline void reply_resume_reset(struct reply_resume *r)
 struct codec_limits {
 	uint32_t value_max_bytes;   /* one value or bulk argument */
 	uint32_t request_max_bytes; /* one whole request          */
-	uint32_t args_max;          /* arguments or keys          */
+	uint32_t args_max;	    /* arguments or keys          */
 	bool allow_flush;
-	uint8_t resp;               /* dialect the client speaks: 2 or 3 */
+	uint8_t resp; /* dialect the client speaks: 2 or 3 */
 };
 
 /* Working memory of a parser: one per worker, shared by its clients. Zero it to start. */
@@ -138,18 +138,18 @@ enum reply_kind {
 };
 
 struct reply {
-	size_t n;                /* bytes, from the first that was given        */
+	size_t n; /* bytes, from the first that was given        */
 	enum reply_kind kind;
-	uint32_t hits;           /* values found; a multi-key read has several  */
-	bool unhealthy;          /* an error that says the server is unfit: LOADING, READONLY ... */
-	bool close;              /* a good reply, after which the server closes */
+	uint32_t hits;	/* values found; a multi-key read has several  */
+	bool unhealthy; /* an error that says the server is unfit: LOADING, READONLY ... */
+	bool close;	/* a good reply, after which the server closes */
 };
 
 /* One part of a multi-key request, as merge() sees it. */
 struct merge_part {
 	struct slice reply; /* whole, as parse_reply() found it; empty when err is set */
 	struct slice sent;  /* the part's head, when op_info.keep_sent                 */
-	enum err err;       /* the part failed in the proxy                            */
+	enum err err;	    /* the part failed in the proxy                            */
 	const char *server; /* ring name, for messages; may be NULL                    */
 	uint32_t cursor[2]; /* merge()'s own; zero                                     */
 };
@@ -169,9 +169,8 @@ struct codec {
 	/* Find one request at the start of data[0..n). PARSE_OK fills cmd wholly; PARSE_NEED fills
 	 * *resume; the others fill cmd->consumed and cmd->error. Never reads past n. */
 	enum parse_result (*parse_request)(struct parser *p, const struct codec_limits *limits,
-					   const char *data, size_t n,
-					   struct parse_resume *resume, struct command *cmd,
-					   size_t *skip_out);
+					   const char *data, size_t n, struct parse_resume *resume,
+					   struct command *cmd, size_t *skip_out);
 
 	/* The request for one server: keys index[0..count) of cmd, in that order. */
 	void (*encode_part)(const struct command *cmd, const uint32_t *index, uint32_t count,
@@ -187,9 +186,8 @@ struct codec {
 	/* Put the reply to a split request together. part_of_key[i] is the part that key i went
 	 * to, key_count 0 with OP_ALL. Returns what kind of reply it made. */
 	enum reply_kind (*merge)(const struct op_info *info, const uint16_t *part_of_key,
-				 uint32_t key_count, struct merge_part *parts,
-				 uint32_t part_count, enum on_server_error on_error,
-				 struct merge_sink *sink);
+				 uint32_t key_count, struct merge_part *parts, uint32_t part_count,
+				 enum on_server_error on_error, struct merge_sink *sink);
 
 	/* The reply that tells a client that its request failed: "-ERR Connection refused". With
 	 * ON_ERROR_MISS a read gets a miss instead. `server` may be NULL. */

@@ -172,8 +172,7 @@ static void config_check_addresses(const struct config *c, const struct node *do
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < c->listener_count; i++) {
 		const struct listen_spec *l = &c->listeners[i].listen;
-		if (l->host != NULL && !l->port_any)
-			places[n++] = (struct listen_place){ l, i };
+		if (l->host != NULL && !l->port_any) places[n++] = (struct listen_place){ l, i };
 	}
 	qsort(places, n, sizeof(*places), listen_place_cmp);
 	for (uint32_t i = 1; i < n; i++) {

@@ -21,32 +21,32 @@ struct listen_spec {
 
 struct listener_spec {
 	struct listen_spec listen;
-	char *pool;                   /* pool that serves it, or NULL when `route` is set */
-	char *route;                  /* name in topology.routes, or NULL                 */
-	enum protocol protocol;       /* the pool's, or as configured with `route`        */
-	uint32_t backlog;             /* default 512                                      */
-	uint32_t client_connections;  /* 0: no limit but descriptors                      */
+	char *pool;		     /* pool that serves it, or NULL when `route` is set */
+	char *route;		     /* name in topology.routes, or NULL                 */
+	enum protocol protocol;	     /* the pool's, or as configured with `route`        */
+	uint32_t backlog;	     /* default 512                                      */
+	uint32_t client_connections; /* 0: no limit but descriptors                      */
 	bool tcpkeepalive;
 	bool reuseport;
 };
 
 struct proxy_spec {
-	uint32_t threads;              /* 0: one per core                                  */
-	char *control;                 /* control socket path, or NULL                     */
-	struct listen_spec stats;      /* JSON, connect-read-close; text NULL: off          */
-	struct listen_spec metrics;    /* HTTP /metrics /healthz /readyz; text NULL: off    */
-	uint32_t stats_interval_ms;    /* how stale the stats may be                       */
-	char *log_file;                /* NULL: stderr                                     */
-	uint32_t log_level;            /* 0..11, twemproxy's scale                         */
-	uint32_t shutdown_timeout_ms;  /* default 10000                                    */
-	uint32_t pipeline_max;         /* requests of one client in flight; default 1024   */
-	uint32_t client_output_max_bytes; /* above it a client is not read; default 8 MiB   */
-	uint32_t request_max_bytes;    /* one whole request; default 512 MiB               */
-	uint32_t reply_max_bytes;      /* one whole reply; default 512 MiB                 */
-	uint64_t memory_max_bytes;     /* all buffers of all workers; 0: no limit          */
+	uint32_t threads;		    /* 0: one per core                                  */
+	char *control;			    /* control socket path, or NULL                     */
+	struct listen_spec stats;	    /* JSON, connect-read-close; text NULL: off          */
+	struct listen_spec metrics;	    /* HTTP /metrics /healthz /readyz; text NULL: off    */
+	uint32_t stats_interval_ms;	    /* how stale the stats may be                       */
+	char *log_file;			    /* NULL: stderr                                     */
+	uint32_t log_level;		    /* 0..11, twemproxy's scale                         */
+	uint32_t shutdown_timeout_ms;	    /* default 10000                                    */
+	uint32_t pipeline_max;		    /* requests of one client in flight; default 1024   */
+	uint32_t client_output_max_bytes;   /* above it a client is not read; default 8 MiB   */
+	uint32_t request_max_bytes;	    /* one whole request; default 512 MiB               */
+	uint32_t reply_max_bytes;	    /* one whole reply; default 512 MiB                 */
+	uint64_t memory_max_bytes;	    /* all buffers of all workers; 0: no limit          */
 	uint32_t client_idle_timeout_ms;    /* 0: never                                    */
 	uint32_t client_partial_timeout_ms; /* half a request, then silence; default 60000 */
-	uint32_t moderation_us;        /* pause after a thin tick under load; default 20   */
+	uint32_t moderation_us;		    /* pause after a thin tick under load; default 20   */
 };
 
 struct config {

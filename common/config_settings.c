@@ -59,11 +59,7 @@ static const struct {
 	const char *word;
 	uint32_t level; /* on nutcracker's scale */
 } log_levels[] = {
-	{"error",   3},
-	{ "warn",	  4},
-	       { "notice", 5},
-	{ "info",	  6},
-	       { "debug",  7},
+	{ "error", 3 }, { "warn", 4 }, { "notice", 5 }, { "info", 6 }, { "debug", 7 },
 };
 
 static bool log_level_set(void *field, const struct node *value, char *why, size_t cap)

@@ -16,16 +16,17 @@ struct freelist_item {
 
 struct freelist {
 	struct freelist_item *free;
-	size_t size;         /* bytes of one object */
+	size_t size; /* bytes of one object */
 	uint32_t free_count;
-	uint32_t low_water;  /* fewest free since the last trim */
-	uint32_t live;       /* objects handed out */
-	uint32_t per_slab;   /* > 0: objects are cut from slabs of so many, which are kept */
+	uint32_t low_water; /* fewest free since the last trim */
+	uint32_t live;	    /* objects handed out */
+	uint32_t per_slab;  /* > 0: objects are cut from slabs of so many, which are kept */
 	struct freelist_item *slabs;
 };
 
 void freelist_init(struct freelist *p, size_t size);
-/* For many small long-lived objects: slabs save malloc's overhead, but are only freed at the end. */
+/* For many small long-lived objects: slabs save malloc's overhead, but are freed only at the
+ * end. */
 void freelist_init_slab(struct freelist *p, size_t size, uint32_t per_slab);
 /* Aborts when out of memory: callers bound how many they take. */
 void *freelist_get(struct freelist *p);

@@ -4,18 +4,18 @@ static const struct {
 	const char *name;
 	hash_fn *fn;
 } hashes[HASH_KIND_MAX] = {
-	[HASH_FNV1A_64] = {"fnv1a_64",	hash_fnv1a_64     },
-	[HASH_ONE_AT_A_TIME] = { "one_at_a_time", hash_one_at_a_time},
-	[HASH_MD5] = { "md5",	      hash_md5	       },
-	[HASH_CRC16] = { "crc16",	  hash_crc16	     },
-	[HASH_CRC32] = { "crc32",	  hash_crc32	     },
-	[HASH_CRC32A] = { "crc32a",	    hash_crc32a	},
-	[HASH_FNV1_64] = { "fnv1_64",	      hash_fnv1_64	   },
-	[HASH_FNV1_32] = { "fnv1_32",	      hash_fnv1_32	   },
-	[HASH_FNV1A_32] = { "fnv1a_32",	hash_fnv1a_32     },
-	[HASH_HSIEH] = { "hsieh",	  hash_hsieh	     },
-	[HASH_MURMUR] = { "murmur",	    hash_murmur	},
-	[HASH_JENKINS] = { "jenkins",	      hash_jenkins	   },
+	[HASH_FNV1A_64] = { "fnv1a_64", hash_fnv1a_64 },
+	[HASH_ONE_AT_A_TIME] = { "one_at_a_time", hash_one_at_a_time },
+	[HASH_MD5] = { "md5", hash_md5 },
+	[HASH_CRC16] = { "crc16", hash_crc16 },
+	[HASH_CRC32] = { "crc32", hash_crc32 },
+	[HASH_CRC32A] = { "crc32a", hash_crc32a },
+	[HASH_FNV1_64] = { "fnv1_64", hash_fnv1_64 },
+	[HASH_FNV1_32] = { "fnv1_32", hash_fnv1_32 },
+	[HASH_FNV1A_32] = { "fnv1a_32", hash_fnv1a_32 },
+	[HASH_HSIEH] = { "hsieh", hash_hsieh },
+	[HASH_MURMUR] = { "murmur", hash_murmur },
+	[HASH_JENKINS] = { "jenkins", hash_jenkins },
 };
 
 bool hash_kind_parse(struct slice name, enum hash_kind *kind_out)

@@ -20,7 +20,7 @@ static void draft_fini(struct ring_draft *d)
 	free(d->names);
 }
 
-/* --- the live servers ------------------------------------------------------------------------ */
+/* --- the live servers ------------------------------------------------------------------------- */
 
 static bool server_is_live(const struct ring_server *s)
 {
@@ -72,7 +72,7 @@ static enum err draft_collect(struct ring_draft *d)
 		if (!server_is_live(s)) continue;
 		size_t length = d->variant->name(s, name, left);
 		*m++ = (struct ring_member){
-			.name = {name, length},
+			.name = { name, length },
 			.name_sum = XXH64(name, length, 0),
 			.weight = s->weight,
 			.server = i,
@@ -86,7 +86,7 @@ static enum err draft_collect(struct ring_draft *d)
 	return ERR_NONE;
 }
 
-/* --- their points ---------------------------------------------------------------------------- */
+/* --- their points ----------------------------------------------------------------------------- */
 
 void ring_plan_add(struct ring_plan *p, uint32_t point, uint32_t member)
 {
@@ -138,7 +138,7 @@ static enum err draft_place(struct ring_draft *d)
 	return plan_sort(&d->plan);
 }
 
-/* --- the ring -------------------------------------------------------------------------------- */
+/* --- the ring --------------------------------------------------------------------------------- */
 
 /* At least two buckets a point, over the range that points occupy: some key hashes place all
  * points below 2^15, which buckets over all 32 bits would put into one. */

@@ -18,17 +18,17 @@ enum protocol { PROTOCOL_MEMCACHED, PROTOCOL_REDIS, PROTOCOL_MAX };
 
 enum on_server_error {
 	ON_ERROR_ERROR, /* clients get the error                          */
-	ON_ERROR_MISS,  /* reads become misses; writes still get the error */
+	ON_ERROR_MISS,	/* reads become misses; writes still get the error */
 };
 
 /* One cache node. The ring is built from names, so an address may change under a name. */
 struct server_spec {
-	char *name;      /* explicit ring label, or NULL             */
+	char *name;	 /* explicit ring label, or NULL             */
 	char *ring_name; /* label the ring uses; unique in its pool  */
-	char *host;      /* as typed; a path when port is 0          */
-	uint16_t port;   /* 0: unix socket                           */
+	char *host;	 /* as typed; a path when port is 0          */
+	uint16_t port;	 /* 0: unix socket                           */
 	uint32_t weight; /* >= 1                                     */
-	bool ejected;    /* out of the ring by verdict               */
+	bool ejected;	 /* out of the ring by verdict               */
 };
 
 struct pool_spec {
@@ -40,27 +40,27 @@ struct pool_spec {
 	struct server_spec *servers;
 	uint32_t server_count;
 
-	uint32_t timeout_ms;            /* a request's, from its arrival at the server's queue; 0: never */
-	uint32_t connect_timeout_ms;    /* 0: timeout_ms, and if that is 0 too, 1000       */
-	uint32_t server_connections;    /* per worker and server, >= 1                     */
-	bool preconnect;                /* connect when the topology is applied            */
-	bool auto_eject_hosts;          /* twemproxy's: ring rebuilt without a failing one */
+	uint32_t timeout_ms; /* a request's, from its arrival at the server's queue; 0: never */
+	uint32_t connect_timeout_ms; /* 0: timeout_ms, and if that is 0 too, 1000       */
+	uint32_t server_connections; /* per worker and server, >= 1                     */
+	bool preconnect;	     /* connect when the topology is applied            */
+	bool auto_eject_hosts;	     /* twemproxy's: ring rebuilt without a failing one */
 	uint32_t server_retry_timeout_ms;
-	uint32_t server_failure_limit;  /* consecutive failures until TKO; 0 counts as 1   */
-	char *auth_user;                /* NULL: none. Redis only                          */
-	char *auth_password;            /* NULL: none; sent upstream, demanded of clients  */
-	uint32_t redis_db;              /* SELECT after AUTH on every server connection    */
+	uint32_t server_failure_limit; /* consecutive failures until TKO; 0 counts as 1   */
+	char *auth_user;	       /* NULL: none. Redis only                          */
+	char *auth_password;	       /* NULL: none; sent upstream, demanded of clients  */
+	uint32_t redis_db;	       /* SELECT after AUTH on every server connection    */
 	enum on_server_error on_error;
-	bool allow_flush;               /* flush_all / FLUSHALL / FLUSHDB reach all servers */
-	uint32_t inflight_max;          /* requests queued or unanswered per server connection */
-	uint32_t value_max_bytes;       /* one value or bulk argument                      */
-	bool keepalive;                 /* SO_KEEPALIVE to servers                         */
+	bool allow_flush;	  /* flush_all / FLUSHALL / FLUSHDB reach all servers */
+	uint32_t inflight_max;	  /* requests queued or unanswered per server connection */
+	uint32_t value_max_bytes; /* one value or bulk argument                      */
+	bool keepalive;		  /* SO_KEEPALIVE to servers                         */
 };
 
 struct topology {
-	char *lineage;    /* "" for files              */
-	uint64_t epoch;   /* of the latest transition  */
-	uint32_t step;    /* within the epoch          */
+	char *lineage;	  /* "" for files              */
+	uint64_t epoch;	  /* of the latest transition  */
+	uint32_t step;	  /* within the epoch          */
 	uint64_t version; /* highest zxid, or a counter */
 	struct pool_spec *pools;
 	uint32_t pool_count;

@@ -20,9 +20,9 @@ static void route_check_pool(const struct topology *t, const struct node *n, con
 }
 
 static const struct route_type route_types[] = {
-	{"PoolRoute",   "pool",     true,  route_check_pool},
-	{ "NullRoute",  NULL,	     false, NULL		 },
-	{ "ErrorRoute", "response", false, NULL		},
+	{ "PoolRoute", "pool", true, route_check_pool },
+	{ "NullRoute", NULL, false, NULL },
+	{ "ErrorRoute", "response", false, NULL },
 };
 
 static const struct route_type *route_type_find(const char *name, size_t n)

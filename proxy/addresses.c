@@ -12,8 +12,8 @@
 enum { GATHER_US = 20000 }; /* changes that come together make one new snapshot */
 
 struct address {
-	char *key; /* "host\nport" */
-	uint32_t id; /* the resolver's */
+	char *key;	 /* "host\nport" */
+	uint32_t id;	 /* the resolver's */
 	uint64_t wanted; /* the round in which a topology last named it */
 	UT_hash_handle hh;
 };
@@ -96,8 +96,7 @@ void addresses_want(struct addresses *a, const struct topology *t)
 		}
 	}
 	struct address *x, *next;
-	HASH_ITER(hh, a->by_key, x, next)
-	{
+	HASH_ITER (hh, a->by_key, x, next) {
 		if (x->wanted != a->round) addresses_drop(a, x);
 	}
 }
@@ -139,8 +138,7 @@ void addresses_free(struct addresses **a)
 {
 	if (!*a) return;
 	struct address *x, *next;
-	HASH_ITER(hh, (*a)->by_key, x, next)
-	{
+	HASH_ITER (hh, (*a)->by_key, x, next) {
 		addresses_drop(*a, x);
 	}
 	io_timer_stop(&(*a)->gather);

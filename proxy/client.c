@@ -10,10 +10,10 @@
 #include "proxy/stats_process.h"
 
 enum {
-	CLIENT_CHUNK = 4096 - 64,  /* bytes of replies gathered in one piece, once there are many */
+	CLIENT_CHUNK = 4096 - 64, /* bytes of replies gathered in one piece, once there are many */
 	CLIENT_BIG_CHUNK = 16384 - 64,
 	CLIENT_IOV = 64,
-	CORK_BYTES = 16384,        /* a batch of replies that is worth sending by itself */
+	CORK_BYTES = 16384, /* a batch of replies that is worth sending by itself */
 	CORK_MS = 1,
 	LINGER_S = 2,
 };
@@ -47,7 +47,7 @@ static void client_mark_dirty(struct client *c)
 	c->core->dirty_clients = c;
 }
 
-/* --- the order of requests ----------------------------------------------------------------------- */
+/* --- the order of requests -------------------------------------------------------------------- */
 
 static struct request *client_oldest(const struct client *c)
 {
@@ -69,18 +69,18 @@ static void client_push(struct client *c, struct request *req)
 static void client_pop(struct client *c)
 {
 	struct request *oldest = c->last->client_next;
-	if (oldest == c->last)
-		c->last = NULL;
-	else
-		c->last->client_next = oldest->client_next;
+	if (oldest == c->last) c->last = NULL;
+	else c->last->client_next = oldest->client_next;
 	c->in_flight--;
 }
 
-/* --- replies ------------------------------------------------------------------------------------- */
+/* --- replies ---------------------------------------------------------------------------------- */
 
 static size_t client_chunk(const struct outq *q)
 {
-	return q->bytes == 0 ? BUF_SMALL : q->bytes < CLIENT_CHUNK ? CLIENT_CHUNK : CLIENT_BIG_CHUNK;
+	return q->bytes == 0		 ? BUF_SMALL
+	       : q->bytes < CLIENT_CHUNK ? CLIENT_CHUNK
+					 : CLIENT_BIG_CHUNK;
 }
 
 /* Write the answer into `q`: the client's output when it is this request's turn, else its own. */
@@ -112,10 +112,8 @@ static void client_count_answer(const struct client *c, const struct request *re
 	hist_record(&slot->latency, core_now(c->core) - req->start_us);
 	if (a->err) metric_add(&slot->m[POOL_forward_error], 1);
 	if (req->info->access != OP_READ || a->kind == REPLY_ERROR) return;
-	if (a->kind == REPLY_MISS)
-		metric_add(&slot->m[POOL_misses], 1);
-	else
-		metric_add(&slot->m[POOL_hits], a->hits ? a->hits : 1);
+	if (a->kind == REPLY_MISS) metric_add(&slot->m[POOL_misses], 1);
+	else metric_add(&slot->m[POOL_hits], a->hits ? a->hits : 1);
 }
 
 /* Replies whose turn has come, because the one before was just written. */
@@ -162,7 +160,7 @@ static void client_say(struct client *c, const struct op_info *info, struct slic
 	client_mark_dirty(c);
 }
 
-/* --- closing --------------------------------------------------------------------------------------- */
+/* --- closing ---------------------------------------------------------------------------------- */
 
 static void client_free(struct garbage *g)
 {
@@ -201,8 +199,8 @@ void client_close(struct client *c)
 	/* It may stand in a list of this turn; clients_flush() passes it over. */
 	core_discard(c->core, &c->garbage, client_free);
 	if (w->draining && left == 0)
-		mailbox_post(w->shared->main, &(struct mail){ .kind = MAIN_DRAINED,
-							      .id = w->core.index });
+		mailbox_post(w->shared->main,
+			     &(struct mail){ .kind = MAIN_DRAINED, .id = w->core.index });
 }
 
 /* All is said. Closing outright could destroy the last reply on its way, if the client has sent
@@ -226,7 +224,7 @@ static void client_stop_reading(struct client *c)
 	client_mark_dirty(c);
 }
 
-/* --- requests ---------------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static void client_figures(void *ctx, struct local_figures *out);
 
@@ -303,21 +301,17 @@ static void request_start(struct client *c, const struct route *entry, const str
 		}
 	}
 	switch ((enum op_route)info->route) {
-	case OP_LOCAL:
-		client_answer_local(c, entry, cmd);
-		break;
+	case OP_LOCAL: client_answer_local(c, entry, cmd); break;
 	case OP_REFUSED:
 		metric_add(&slot->m[POOL_client_protocol_err], 1);
 		client_say(c, info, cmd->error);
 		break;
-	case OP_KEY:
-		route_send(entry, client_request(c, entry, cmd, in));
-		break;
+	case OP_KEY: route_send(entry, client_request(c, entry, cmd, in)); break;
 	case OP_SAME:
 	case OP_SPLIT:
 	case OP_ALL:
-		multi_send(core, &client_worker(c)->multi, entry,
-			   client_request(c, entry, cmd, in), cmd);
+		multi_send(core, &client_worker(c)->multi, entry, client_request(c, entry, cmd, in),
+			   cmd);
 		break;
 	}
 	if (cmd->flags & CMD_CLOSE) client_stop_reading(c);
@@ -326,7 +320,8 @@ static void request_start(struct client *c, const struct route *entry, const str
 static bool client_is_full(const struct client *c)
 {
 	const struct proxy_spec *limits = worker_limits(client_worker(c));
-	return c->in_flight >= limits->pipeline_max || c->out.bytes > limits->client_output_max_bytes;
+	return c->in_flight >= limits->pipeline_max ||
+	       c->out.bytes > limits->client_output_max_bytes;
 }
 
 static bool client_memory_is_short(const struct client *c)
@@ -389,10 +384,8 @@ static void client_parse(struct client *c, struct buf *b, struct parse_resume re
 		if (r == PARSE_NEED) break;
 		resume = (struct parse_resume){ 0 };
 		at += cmd.consumed;
-		if (r == PARSE_OK)
-			request_start(c, entry, &cmd, b);
-		else if (!client_refuse(c, entry, r, &cmd, skip))
-			break;
+		if (r == PARSE_OK) request_start(c, entry, &cmd, b);
+		else if (!client_refuse(c, entry, r, &cmd, skip)) break;
 	}
 	if (c->flags & (CLIENT_CLOSING | CLIENT_DEAD)) {
 		if (b != core->rbuf) buf_unref(b);
@@ -421,17 +414,15 @@ static void client_unpause(struct client *c)
 	client_parse(c, b, resume);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void client_on_end(struct client *c, ssize_t got)
 {
 	if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
 	client_count(c, got == 0 ? POOL_client_eof : POOL_client_err, 1);
 	/* A client that only shut down its side still gets its answers. */
-	if (got < 0 || (!c->last && c->out.bytes == 0))
-		client_close(c);
-	else
-		client_stop_reading(c);
+	if (got < 0 || (!c->last && c->out.bytes == 0)) client_close(c);
+	else client_stop_reading(c);
 }
 
 static void client_on_read(struct client *c)
@@ -456,7 +447,7 @@ static void client_on_linger(struct client *c)
 	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) client_close(c);
 }
 
-/* --- writing ------------------------------------------------------------------------------------------- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* false: the socket is full, or the client is gone. */
 static bool client_send(struct client *c)
@@ -467,7 +458,8 @@ static bool client_send(struct client *c)
 		ssize_t sent = io_writev(io_watch_fd(&c->watch), iov, n);
 		if (sent < 0 && errno == EINTR) continue;
 		if (sent < 0 && errno == EAGAIN) {
-			short read = c->flags & (CLIENT_PAUSED | CLIENT_CLOSING) ? IO_NONE : IO_READ;
+			short read =
+			    c->flags & (CLIENT_PAUSED | CLIENT_CLOSING) ? IO_NONE : IO_READ;
 			c->flags |= CLIENT_BLOCKED;
 			io_watch_set(&c->watch, (short)(read | IO_WRITE));
 			return false;
@@ -487,10 +479,9 @@ static bool client_send(struct client *c)
 static void client_flush(struct client *c)
 {
 	if (!(c->flags & CLIENT_BLOCKED) && !client_send(c)) return;
-	if ((c->flags & CLIENT_CLOSING) && !c->last && c->out.bytes == 0)
-		client_linger(c);
-	else if ((c->flags & CLIENT_PAUSED) && !(c->flags & CLIENT_CLOSING) &&
-		 !client_is_full(c) && !client_memory_is_short(c))
+	if ((c->flags & CLIENT_CLOSING) && !c->last && c->out.bytes == 0) client_linger(c);
+	else if ((c->flags & CLIENT_PAUSED) && !(c->flags & CLIENT_CLOSING) && !client_is_full(c) &&
+		 !client_memory_is_short(c))
 		client_unpause(c);
 }
 
@@ -522,7 +513,7 @@ static void clients_flush_list(struct worker *w, struct client *list)
 		struct client *c = list;
 		list = c->dirty_next;
 		bool cork = !(c->flags & CLIENT_DEAD) && c->out.bytes > 0 && client_may_cork(c);
-		c->flags &= (uint8_t)~(CLIENT_DIRTY | CLIENT_CORKED);
+		c->flags &= (uint8_t) ~(CLIENT_DIRTY | CLIENT_CORKED);
 		if (cork) {
 			c->flags |= CLIENT_CORKED;
 			c->dirty_next = w->corked;
@@ -545,7 +536,7 @@ void clients_flush(struct core *core)
 		io_timer_set(&w->cork_timer, CORK_MS * 1000);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void client_on_event(int fd, short what, void *owner)
 {
@@ -594,8 +585,8 @@ void client_check(struct client *c, uint32_t now_s)
 	const struct proxy_spec *limits = worker_limits(client_worker(c));
 	uint32_t quiet_ms = now_s > c->active_s ? (now_s - c->active_s) * 1000 : 0;
 	uint32_t partial = limits->client_partial_timeout_ms, idle = limits->client_idle_timeout_ms;
-	bool stuck = (c->in && !(c->flags & CLIENT_PAUSED)) || c->skip > 0 ||
-		     (c->flags & CLIENT_BLOCKED);
+	bool stuck =
+	    (c->in && !(c->flags & CLIENT_PAUSED)) || c->skip > 0 || (c->flags & CLIENT_BLOCKED);
 	bool quiet = !c->last && c->out.bytes == 0;
 	if (((c->flags & CLIENT_LINGER) && quiet_ms >= LINGER_S * 1000) ||
 	    (stuck && partial && quiet_ms >= partial) || (quiet && idle && quiet_ms >= idle)) {
@@ -606,7 +597,7 @@ void client_check(struct client *c, uint32_t now_s)
 	}
 }
 
-/* --- what `stats` and INFO show --------------------------------------------------------------------------- */
+/* --- what `stats` and INFO show --------------------------------------------------------------- */
 
 static void client_figures(void *ctx, struct local_figures *out)
 {

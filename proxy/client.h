@@ -33,17 +33,17 @@ struct client {
 		struct garbage garbage; /* CLIENT_DEAD */
 	};
 	struct client *dirty_next; /* or the next in worker.corked */
-	struct request *last;      /* the newest unanswered; last->client_next is the oldest */
+	struct request *last;	   /* the newest unanswered; last->client_next is the oldest */
 	struct outq out;
-	struct buf *in;            /* an incomplete request, or what came while paused */
+	struct buf *in; /* an incomplete request, or what came while paused */
 	struct session session;
 	uint32_t id;
-	uint32_t skip;             /* bytes of a refused request's body still to come    */
-	uint32_t active_s;         /* monotonic: when it last sent or took bytes         */
+	uint32_t skip;	   /* bytes of a refused request's body still to come    */
+	uint32_t active_s; /* monotonic: when it last sent or took bytes         */
 	uint16_t in_flight;
-	uint16_t cork_ms;          /* CORKED: low bits of the time until when            */
+	uint16_t cork_ms; /* CORKED: low bits of the time until when            */
 	uint16_t listener;
-	uint8_t flags;             /* enum client_flag */
+	uint8_t flags; /* enum client_flag */
 };
 
 /* Take over an accepted, non-blocking descriptor. */

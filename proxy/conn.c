@@ -52,7 +52,7 @@ static uint32_t conn_connect_timeout_ms(const struct conn *c)
 	return spec->timeout_ms ? spec->timeout_ms : CONNECT_TIMEOUT_MS;
 }
 
-/* --- opening --------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static void conn_on_event(int fd, short what, void *owner);
 
@@ -60,12 +60,9 @@ static enum err conn_errno(int e)
 {
 	switch (e) {
 	case ECONNREFUSED:
-	case ENOENT: /* a unix socket that is not there */
-		return ERR_REFUSED;
-	case ETIMEDOUT:
-		return ERR_TIMEOUT;
-	default:
-		return ERR_CONNECT;
+	case ENOENT: /* a unix socket that is not there */ return ERR_REFUSED;
+	case ETIMEDOUT: return ERR_TIMEOUT;
+	default: return ERR_CONNECT;
 	}
 }
 
@@ -129,7 +126,7 @@ struct conn *conn_open(struct dest *d, uint32_t lane, enum err *err_out)
 	return c;
 }
 
-/* --- closing --------------------------------------------------------------------------------- */
+/* --- closing ---------------------------------------------------------------------------------- */
 
 static void conn_free(struct garbage *g)
 {
@@ -196,7 +193,7 @@ void conn_retire(struct conn *c, uint64_t grace_us)
 	dest_on_conn_gone(c->dest, c);
 }
 
-/* --- sending --------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static bool buf_contains(const struct buf *b, struct slice s)
 {
@@ -215,8 +212,8 @@ void conn_queue(struct conn *c, struct request *req)
 	conn_put(c, req, req->head);
 	if (req->info->keep_sent) {
 		const struct seg *s = c->out.tail;
-		req->sent = (struct slice){ s->buf->data + s->off + s->len - req->head.n,
-					    req->head.n };
+		req->sent =
+		    (struct slice){ s->buf->data + s->off + s->len - req->head.n, req->head.n };
 		req->sent_buf = buf_ref(s->buf);
 	}
 	conn_put(c, req, req->body);
@@ -270,7 +267,7 @@ void conn_flush(struct conn *c)
 	if (c->state != CONN_GREETING) conn_all_sent(c);
 }
 
-/* --- receiving ------------------------------------------------------------------------------- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static void conn_pop(struct conn *c, struct request *req)
 {
@@ -427,7 +424,7 @@ static void conn_on_event(int fd, short what, void *owner)
 	if ((what & IO_READ) && c->state != CONN_CLOSED) conn_on_read(c);
 }
 
-/* --- timing out ------------------------------------------------------------------------------ */
+/* --- timing out ------------------------------------------------------------------------------- */
 
 void conn_expire(struct conn *c, uint64_t now_us)
 {

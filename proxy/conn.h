@@ -10,8 +10,8 @@
 
 enum conn_state {
 	CONN_CONNECTING, /* waits for the kernel                                      */
-	CONN_GREETING,   /* handshake under way: only its bytes are sent              */
-	CONN_READY,      /* carries requests                                          */
+	CONN_GREETING,	 /* handshake under way: only its bytes are sent              */
+	CONN_READY,	 /* carries requests                                          */
 	CONN_QUARANTINE, /* takes no new requests; waits for the replies it is owed   */
 	CONN_CLOSED,
 };
@@ -30,16 +30,16 @@ struct conn {
 	int fd;
 
 	struct request *head, **tail; /* unanswered, oldest first                  */
-	struct request *cursor;       /* the oldest that has not timed out         */
-	uint32_t count;               /* in the queue                              */
-	uint32_t unsent;              /* of these, not wholly handed to the kernel */
-	uint64_t deadline_us;         /* CONNECTING, GREETING: give up then; QUARANTINE: close then */
+	struct request *cursor;	      /* the oldest that has not timed out         */
+	uint32_t count;		      /* in the queue                              */
+	uint32_t unsent;	      /* of these, not wholly handed to the kernel */
+	uint64_t deadline_us; /* CONNECTING, GREETING: give up then; QUARANTINE: close then */
 
-	uint32_t greeting;            /* handshake requests answered so far */
+	uint32_t greeting;		     /* handshake requests answered so far */
 	const struct op_info *greeting_info; /* of the one under way, or NULL */
-	struct outq out;              /* requests       */
-	struct outq hello;            /* handshake      */
-	struct buf *in;               /* an incomplete reply */
+	struct outq out;		     /* requests       */
+	struct outq hello;		     /* handshake      */
+	struct buf *in;			     /* an incomplete reply */
 	struct reply_resume resume;
 	struct garbage garbage;
 };

@@ -56,17 +56,17 @@ static const struct control_method {
 	int op; /* offset of the control_fn, or NO_OP */
 	bool subscribes;
 } methods[] = {
-	{"hello",	   OP(hello),	      false},
+	{ "hello", OP(hello), false },
 	{ "topology.apply", OP(topology_apply), true },
-	{ "topology.show",  OP(topology_show),  false},
-	{ "pool.show",      OP(pool_show),      false},
-	{ "server.show",	 OP(server_show),	  false},
-	{ "route.trace",	 OP(route_trace),	  false},
-	{ "stats.show",	OP(stats_show),	false},
-	{ "log.set",	     OP(log_set),	  false},
-	{ "drain",	   OP(drain),	      false},
-	{ "shutdown",	      OP(shutdown),	    false},
-	{ "subscribe",      NO_OP,	      true },
+	{ "topology.show", OP(topology_show), false },
+	{ "pool.show", OP(pool_show), false },
+	{ "server.show", OP(server_show), false },
+	{ "route.trace", OP(route_trace), false },
+	{ "stats.show", OP(stats_show), false },
+	{ "log.set", OP(log_set), false },
+	{ "drain", OP(drain), false },
+	{ "shutdown", OP(shutdown), false },
+	{ "subscribe", NO_OP, true },
 };
 
 static const struct control_method *control_method(const char *name)

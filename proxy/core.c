@@ -15,8 +15,7 @@ static void core_on_sweep(int fd, short what, void *owner)
 	struct core *core = owner;
 	uint64_t now = core_now(core);
 	struct conn *c, *next;
-	LIST_FOREACH_SAFE(c, &core->active_conns, active, next)
-	{
+	LIST_FOREACH_SAFE (c, &core->active_conns, active, next) {
 		conn_expire(c, now);
 	}
 	if (!LIST_EMPTY(&core->active_conns)) io_timer_set(&core->sweep, SWEEP_US);

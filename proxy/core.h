@@ -27,23 +27,23 @@ struct garbage {
 
 struct core {
 	struct io_loop loop;
-	uint64_t now_us;       /* taken once a turn, before its first callback; see core_now() */
+	uint64_t now_us; /* taken once a turn, before its first callback; see core_now() */
 	bool now_taken;
-	uint32_t index;        /* of the worker: its slot in every counter                    */
-	uint64_t rng;          /* xorshift state; never 0                                     */
+	uint32_t index; /* of the worker: its slot in every counter                    */
+	uint64_t rng;	/* xorshift state; never 0                                     */
 
 	struct buf_pool bufs;
 	struct freelist requests;
 	struct parser parser;
-	struct scratch text;   /* replies and requests being composed                         */
-	struct scratch aside;  /* the same, while `text` is in use: handshakes and probes     */
-	struct buf *rbuf;      /* what is read from a socket lands here first                 */
-	uint64_t buffer_max;   /* above it no client is read; 0: no limit                     */
+	struct scratch text;  /* replies and requests being composed                         */
+	struct scratch aside; /* the same, while `text` is in use: handshakes and probes     */
+	struct buf *rbuf;     /* what is read from a socket lands here first                 */
+	uint64_t buffer_max;  /* above it no client is read; 0: no limit                     */
 
-	struct conn *dirty_conns;             /* have bytes to send at the end of this turn   */
-	struct client *dirty_clients;         /* the same                                     */
-	LIST_HEAD(, conn) active_conns;       /* wait for a reply or for a connection         */
-	struct io_timer sweep;                /* runs while active_conns is not empty         */
+	struct conn *dirty_conns;	/* have bytes to send at the end of this turn   */
+	struct client *dirty_clients;	/* the same                                     */
+	LIST_HEAD(, conn) active_conns; /* wait for a reply or for a connection         */
+	struct io_timer sweep;		/* runs while active_conns is not empty         */
 	struct request *deferred, **deferred_tail; /* failed at once, to be told at turn's end */
 	struct garbage *garbage;
 
@@ -86,8 +86,8 @@ static inline void core_discard(struct core *core, struct garbage *g,
 /* Everything but `worker` and `on_dest_state`. false: no event loop could be made. */
 bool core_init(struct core *core, uint32_t index, struct worker_slot *stats);
 void core_fini(struct core *core);
-/* The turn's last acts: tell deferred failures, send what is queued, free what died. `flush_clients`
- * sees to dirty_clients. */
+/* The turn's last acts: tell deferred failures, send what is queued, free what died.
+ * `flush_clients` sees to dirty_clients. */
 void core_end_turn(struct core *core, void (*flush_clients)(struct core *core));
 
 /* The read buffer, empty and ours alone. Bytes parsed from it may be kept by reference; then the

@@ -10,8 +10,8 @@ enum {
 	PROBE_FIRST_MS = 100,
 	PROBE_MAX_MS = 2000,
 	PROBE_TIMEOUT_MS = 1000,
-	PROBE_AGAIN_MS = 50,        /* answered, but an old connection still owes replies */
-	QUARANTINE_US = 10000000,   /* how long a connection may owe replies              */
+	PROBE_AGAIN_MS = 50,	      /* answered, but an old connection still owes replies */
+	QUARANTINE_US = 10000000,     /* how long a connection may owe replies              */
 	QUARANTINE_WAIT_US = 1000000, /* how long a healthy server waits for them          */
 };
 
@@ -59,7 +59,7 @@ void dest_unref(struct dest *d)
 	core_discard(d->core, &d->garbage, dest_free);
 }
 
-/* --- state ----------------------------------------------------------------------------------- */
+/* --- state ------------------------------------------------------------------------------------ */
 
 static void dest_schedule_probe(struct dest *d, uint32_t delay_ms)
 {
@@ -112,8 +112,7 @@ void dest_on_failure(struct dest *d, enum err e)
 	uint32_t limit = d->pool->spec->server_failure_limit;
 	if (d->state == DEST_READY && (err_is_hard(e) || d->failures >= limit))
 		dest_set_state(d, DEST_TKO, err_text(e));
-	else if (d->state == DEST_TKO && d->failures == limit)
-		d->core->on_dest_state(d->core, d);
+	else if (d->state == DEST_TKO && d->failures == limit) d->core->on_dest_state(d->core, d);
 }
 
 void dest_on_conn_gone(struct dest *d, struct conn *c)
@@ -127,7 +126,7 @@ void dest_on_drained(struct dest *d)
 	if (d->state == DEST_TKO && !d->probe) dest_schedule_probe(d, 0);
 }
 
-/* --- probing --------------------------------------------------------------------------------- */
+/* --- probing ---------------------------------------------------------------------------------- */
 
 static void dest_probe_failed(struct dest *d, enum err e)
 {
@@ -137,8 +136,9 @@ static void dest_probe_failed(struct dest *d, enum err e)
 	dest_schedule_probe(d, d->probe_delay_ms);
 }
 
-/* A good answer makes the server fit again, unless a quarantined connection still owes replies: what
- * was sent on it would be executed after what is sent from now on. The wait for it is bounded. */
+/* A good answer makes the server fit again, unless a quarantined connection still owes replies:
+ * what was sent on it would be executed after what is sent from now on. The wait for it is bounded.
+ */
 static void dest_on_probe_reply(struct frame *f, struct request *req, const struct answer *a)
 {
 	struct dest *d = f->owner;
@@ -186,7 +186,7 @@ static void dest_on_probe_timer(int fd, short what, void *owner)
 	conn_queue(d->probe, req);
 }
 
-/* --- sending --------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 void dest_send(struct dest *d, struct request *req)
 {

@@ -28,12 +28,12 @@ struct dest {
 	uint32_t refs;
 	uint8_t state; /* enum dest_state; written by dest_set_state() */
 	enum err last_error;
-	uint32_t failures;  /* in a row */
+	uint32_t failures; /* in a row */
 	uint32_t lane_count;
 	uint64_t answered_us; /* TKO: when a probe was first answered; 0: not yet */
 	uint32_t probe_delay_ms;
 	struct io_timer probe_timer;
-	struct conn *probe;             /* a connection that is being tried */
+	struct conn *probe; /* a connection that is being tried */
 	LIST_HEAD(, conn) quarantine;
 	struct garbage garbage;
 	struct conn *lanes[]; /* [lane_count]; NULL: not connected */
@@ -56,7 +56,7 @@ void dest_send(struct dest *d, struct request *req);
 /* Open the lanes that the pool wants open from the start. */
 void dest_preconnect(struct dest *d);
 
-/* --- between destination.c and conn.c -------------------------------------------------------- */
+/* --- between destination.c and conn.c --------------------------------------------------------- */
 
 /* A connection delivered a good reply, or failed: one request timed out, or all of it broke. */
 void dest_on_success(struct dest *d);

@@ -8,8 +8,7 @@ static struct ejection *ejections_find(const struct ejections *e, const char *po
 				       const char *server)
 {
 	struct ejection *x;
-	LIST_FOREACH(x, &e->list, list)
-	{
+	LIST_FOREACH (x, &e->list, list) {
 		if (strcmp(x->pool, pool) == 0 && strcmp(x->server, server) == 0) return x;
 	}
 	return NULL;
@@ -57,8 +56,7 @@ bool ejections_expire(struct ejections *e, uint64_t now_us)
 {
 	bool any = false;
 	struct ejection *x, *next;
-	LIST_FOREACH_SAFE(x, &e->list, list, next)
-	{
+	LIST_FOREACH_SAFE (x, &e->list, list, next) {
 		if (!ejection_may_end(x, e->worker_count, now_us)) continue;
 		log_notice("pool %s: server %s is back in the ring", x->pool, x->server);
 		ejection_free(x);
@@ -80,8 +78,7 @@ void ejections_mark(const struct ejections *e, struct topology *t)
 void ejections_fini(struct ejections *e)
 {
 	struct ejection *x, *next;
-	LIST_FOREACH_SAFE(x, &e->list, list, next)
-	{
+	LIST_FOREACH_SAFE (x, &e->list, list, next) {
 		ejection_free(x);
 	}
 }

@@ -13,9 +13,9 @@
 
 struct ejection {
 	LIST_ENTRY(ejection) list;
-	char *pool, *server; /* ring name */
+	char *pool, *server;	     /* ring name */
 	uint64_t since_us, until_us; /* monotonic; not back before until_us */
-	uint8_t *failing;    /* [worker]: still fails there */
+	uint8_t *failing;	     /* [worker]: still fails there */
 };
 
 struct ejections {

@@ -71,10 +71,10 @@ static const struct {
 	const char *path;
 	void (*make)(const struct exporter_env *env, struct page *page);
 } pages[] = {
-	{"/metrics",  page_metrics},
-	{ "/healthz", page_healthz},
-	{ "/readyz",  page_readyz },
-	{ "/stats",   page_stats  },
+	{ "/metrics", page_metrics },
+	{ "/healthz", page_healthz },
+	{ "/readyz", page_readyz },
+	{ "/stats", page_stats },
 };
 
 static void exporter_on_request(struct evhttp_request *req, void *arg)

@@ -10,8 +10,7 @@ static size_t inbuf_target(const struct buf *b, size_t need)
 	return b->len < INBUF_STEP / 2 ? (size_t)b->len * 2 : step;
 }
 
-struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need,
-		       ssize_t *got_out)
+struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need, ssize_t *got_out)
 {
 	struct buf *own = *kept;
 	bool direct = own && (own->len > INBUF_SMALL || need > INBUF_LARGE);

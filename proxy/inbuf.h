@@ -16,8 +16,7 @@ enum { INBUF_SMALL = 4096, INBUF_LARGE = 16384 };
  * holds everything unparsed, from data[0] to data[len), and must be given to inbuf_keep(). `need`
  * is how many bytes the message at its start is known to have, or 0.
  * NULL: nothing was read; *got_out is 0 (end of stream) or -1 (errno), and *kept is untouched. */
-struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need,
-		       ssize_t *got_out);
+struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need, ssize_t *got_out);
 
 /* Keep data[parsed..len) of `b` for next time, in *kept; nothing when all was parsed. `b` is void
  * afterwards unless it was kept or is referenced elsewhere. */

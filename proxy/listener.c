@@ -13,7 +13,7 @@ enum {
 	KEEPALIVE_IDLE_S = 60,
 };
 
-/* --- accepting --------------------------------------------------------------------------------------- */
+/* --- accepting -------------------------------------------------------------------------------- */
 
 static struct worker *listeners_choose(const struct listeners *l)
 {
@@ -94,15 +94,14 @@ static void listeners_on_resume(int fd, short what, void *owner)
 	listeners_start(owner);
 }
 
-/* --- the set ------------------------------------------------------------------------------------------ */
+/* --- the set ---------------------------------------------------------------------------------- */
 
 void listeners_init(struct listeners *l, struct io_loop *loop, struct worker_shared *shared,
 		    struct worker **workers, uint32_t worker_count)
 {
-	*l = (struct listeners){ .loop = loop,
-				 .shared = shared,
-				 .workers = workers,
-				 .worker_count = worker_count };
+	*l = (struct listeners){
+		.loop = loop, .shared = shared, .workers = workers, .worker_count = worker_count
+	};
 	io_timer_init(&l->resume, loop, listeners_on_resume, l);
 }
 

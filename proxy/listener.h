@@ -12,7 +12,7 @@
 
 struct listener {
 	struct listener_spec spec; /* strings owned */
-	uint16_t number;           /* its place in every snapshot's entries */
+	uint16_t number;	   /* its place in every snapshot's entries */
 	int fd;
 	struct io_watch watch;
 	struct listeners *set;
@@ -22,7 +22,7 @@ struct listeners {
 	struct io_loop *loop;
 	struct listener *by_number[LISTENERS_MAX];
 	const struct listener_spec *specs[LISTENERS_MAX]; /* of the same, for snapshot_input */
-	uint32_t count;                                   /* highest number in use + 1       */
+	uint32_t count;					  /* highest number in use + 1       */
 	struct io_timer resume; /* out of descriptors: no accepting until it fires */
 	struct worker_shared *shared;
 	struct worker **workers;

@@ -10,7 +10,7 @@
 
 /* What a Redis client has said of itself; allocated when it first says something. */
 struct session_names {
-	char *name;     /* CLIENT SETNAME, or NULL          */
+	char *name;	/* CLIENT SETNAME, or NULL          */
 	char *lib_name; /* CLIENT SETINFO LIB-NAME, or NULL */
 	char *lib_ver;
 };
@@ -18,8 +18,8 @@ struct session_names {
 /* The part of a client that local answers may change. */
 struct session {
 	struct session_names *names; /* NULL: nothing said; session_fini() frees it */
-	uint8_t resp;                /* dialect: 2 or 3                             */
-	bool authenticated;          /* true from the start when no password is set */
+	uint8_t resp;		     /* dialect: 2 or 3                             */
+	bool authenticated;	     /* true from the start when no password is set */
 };
 
 /* The figures behind `stats` and INFO: sums over all workers, of this pool. */
@@ -36,11 +36,11 @@ struct local_env {
 	const struct pool_spec *pool;
 	const struct codec_limits *limits;
 	uint64_t client_id;
-	uint16_t port;          /* that the client connected to; 0: unix socket */
-	char peer[64];          /* "127.0.0.1:5000"                             */
-	char here[64];          /* the listener's side                          */
-	uint64_t now_us;        /* wall clock                                   */
-	uint64_t connected_s;   /* how long this client has been connected      */
+	uint16_t port;	      /* that the client connected to; 0: unix socket */
+	char peer[64];	      /* "127.0.0.1:5000"                             */
+	char here[64];	      /* the listener's side                          */
+	uint64_t now_us;      /* wall clock                                   */
+	uint64_t connected_s; /* how long this client has been connected      */
 	void (*figures)(void *ctx, struct local_figures *out);
 	void *ctx;
 };

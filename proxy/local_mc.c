@@ -32,7 +32,7 @@ static uint64_t connections_max(void)
 	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
-/* --- stats --------------------------------------------------------------------------------- */
+/* --- stats ------------------------------------------------------------------------------------ */
 
 enum stat_kind {
 	STAT_FIGURE,  /* a counter of ours                                               */

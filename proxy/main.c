@@ -56,7 +56,7 @@ static int dump_config(const struct config *c)
 	return 0;
 }
 
-/* --- the ready line: what a script that started us must know ------------------------------------------- */
+/* --- the ready line: what a script that started us must know ---------------------------------- */
 
 static json_t *bound_name(int fd)
 {
@@ -74,10 +74,11 @@ static void print_ready(const struct proxy *p)
 		if (l) json_object_set_new(listeners, l->spec.listen.text, bound_name(l->fd));
 	}
 	const char *control = p->config->proxy.control;
-	json_t *line = json_pack("{s:o, s:o, s:o, s:o, s:i}", "listeners", listeners, "stats",
-				 bound_name(exporter_fd(p->exporter, EXPORTER_JSON)), "metrics",
-				 bound_name(exporter_fd(p->exporter, EXPORTER_HTTP)), "control",
-				 control ? json_string(control) : json_null(), "pid", (int)getpid());
+	json_t *line =
+	    json_pack("{s:o, s:o, s:o, s:o, s:i}", "listeners", listeners, "stats",
+		      bound_name(exporter_fd(p->exporter, EXPORTER_JSON)), "metrics",
+		      bound_name(exporter_fd(p->exporter, EXPORTER_HTTP)), "control",
+		      control ? json_string(control) : json_null(), "pid", (int)getpid());
 	fputs("ready ", stdout);
 	json_dumpf(line, stdout, JSON_COMPACT);
 	putchar('\n');
@@ -95,10 +96,8 @@ static void on_ready(struct proxy *p, void *ctx)
 {
 	struct start *start = ctx;
 	log_notice("twinring-proxy " TWINRING_VERSION " serves with %u threads", p->worker_count);
-	if (start->options->daemonize)
-		daemon_ready(&start->ready_fd);
-	else if (!start->options->nutcracker)
-		print_ready(p);
+	if (start->options->daemonize) daemon_ready(&start->ready_fd);
+	else if (!start->options->nutcracker) print_ready(p);
 }
 
 static int fail(const struct err_at *at)
@@ -144,12 +143,9 @@ int main(int argc, char **argv)
 	struct config *c = load(&o);
 	if (!c) return 1;
 	int status;
-	if (o.dump_config)
-		status = dump_config(c);
-	else if (o.where_pool)
-		status = where_print(c->topology, &o);
-	else
-		return serve(&o, c); /* takes c */
+	if (o.dump_config) status = dump_config(c);
+	else if (o.where_pool) status = where_print(c->topology, &o);
+	else return serve(&o, c); /* takes c */
 	config_free(&c);
 	return status;
 }

@@ -22,7 +22,7 @@ struct multi {
 	uint16_t *part_of;
 };
 
-/* --- who gets which key ------------------------------------------------------------------------ */
+/* --- who gets which key ----------------------------------------------------------------------- */
 
 static void *grown(void *p, size_t bytes)
 {
@@ -103,21 +103,21 @@ static void multi_group(struct multi_scratch *s, uint32_t keys, uint32_t parts)
 	s->starts[0] = 0;
 }
 
-/* --- the way back -------------------------------------------------------------------------------- */
+/* --- the way back ----------------------------------------------------------------------------- */
 
 struct multi_sink {
 	struct merge_sink base;
 	struct multi *multi;
 	struct outq out;
 	size_t chunk;
-	int last;             /* the part whose reply was not held ... */
+	int last;	      /* the part whose reply was not held ... */
 	struct buf *last_buf; /* ... and lies here                     */
 };
 
 static void multi_emit(struct merge_sink *base, int part, struct slice bytes)
 {
 	struct multi_sink *s = (struct multi_sink *)base;
-	struct buf *in = part < 0          ? NULL
+	struct buf *in = part < 0	   ? NULL
 			 : part == s->last ? s->last_buf
 					   : s->multi->holds[part].reply;
 	outq_put(&s->multi->core->bufs, &s->out, in, bytes, s->chunk);
@@ -142,16 +142,15 @@ static void multi_finish(struct multi *m, uint32_t last, struct buf *last_buf)
 		return;
 	}
 	const struct server_pool *pool = parent->pool;
-	struct multi_sink sink = { .base = { multi_emit },
-				   .multi = m,
-				   .last = (int)last,
-				   .last_buf = last_buf };
+	struct multi_sink sink = {
+		.base = { multi_emit }, .multi = m, .last = (int)last, .last_buf = last_buf
+	};
 	for (uint32_t i = 0; i < m->part_count; i++) sink.chunk += m->parts[i].reply.n;
 	sink.chunk += 64;
 	if (sink.chunk > BUF_READ) sink.chunk = BUF_READ;
 	struct answer a = { .hits = m->hits, .chain = &sink.out };
-	a.kind = pool->codec->merge(parent->info, m->part_of, m->key_count, m->parts,
-				    m->part_count, pool->spec->on_error, &sink.base);
+	a.kind = pool->codec->merge(parent->info, m->part_of, m->key_count, m->parts, m->part_count,
+				    pool->spec->on_error, &sink.base);
 	multi_free(m);
 	parent->multi = NULL;
 	parent->flags &= (uint8_t)~REQ_QUEUED;
@@ -179,7 +178,7 @@ static void multi_on_answer(struct frame *f, struct request *req, const struct a
 	if (last) multi_finish(m, i, buf);
 }
 
-/* --- the way down -------------------------------------------------------------------------------- */
+/* --- the way down ----------------------------------------------------------------------------- */
 
 static struct multi *multi_new(struct core *core, struct request *parent, uint32_t keys,
 			       uint32_t parts)
@@ -279,14 +278,11 @@ void multi_send(struct core *core, struct multi_scratch *s, const struct route *
 		return;
 	}
 	uint32_t parts = multi_assign(core, s, root, cmd);
-	if (parts == 0)
-		route_send(root, req);
-	else if (parts == 1)
-		route_send(s->leaves[0], req);
+	if (parts == 0) route_send(root, req);
+	else if (parts == 1) route_send(s->leaves[0], req);
 	else if (cmd->info->route == OP_SAME || parts > PARTS_MAX)
 		request_fail_later(core, req, ERR_CROSS_SLOT, NULL);
-	else
-		multi_split(core, s, req, cmd, parts);
+	else multi_split(core, s, req, cmd, parts);
 }
 
 void multi_scratch_fini(struct multi_scratch *s)

@@ -15,10 +15,10 @@
 
 enum {
 	SECOND_US = 1000000,
-	FIRST_ANSWERS_MS = 2000, /* how long names may take to resolve before we serve without them */
+	FIRST_ANSWERS_MS = 2000, /* how long names may take to resolve before we go on */
 };
 
-/* --- snapshots ----------------------------------------------------------------------------------------- */
+/* --- snapshots -------------------------------------------------------------------------------- */
 
 /* On whatever thread dropped the last reference. */
 static void proxy_on_snapshot_unused(void *ctx, struct snapshot *s)
@@ -94,7 +94,7 @@ static void proxy_on_snapshot_dead(struct proxy *p, struct snapshot *s)
 	if (p->control) proxy_control_drained(p);
 }
 
-/* --- ejection ---------------------------------------------------------------------------------------------- */
+/* --- ejection --------------------------------------------------------------------------------- */
 
 static void proxy_count_ejection(struct proxy *p, const struct server_pool *pool,
 				 const struct pool_server *server)
@@ -122,7 +122,7 @@ static void proxy_on_dest(struct proxy *p, uint64_t id, uint32_t worker, bool fa
 	}
 }
 
-/* --- mail and time ------------------------------------------------------------------------------------------ */
+/* --- mail and time ---------------------------------------------------------------------------- */
 
 static void proxy_stop_workers(struct proxy *p)
 {
@@ -133,14 +133,9 @@ static void proxy_on_mail(void *owner, const struct mail *m)
 {
 	struct proxy *p = owner;
 	switch ((enum main_mail)m->kind) {
-	case MAIN_ADOPTED: /* proxy_run() or the control socket waits for it */
-		break;
-	case MAIN_SNAPSHOT_DEAD:
-		proxy_on_snapshot_dead(p, m->p);
-		break;
-	case MAIN_DEST:
-		proxy_on_dest(p, m->id, (uint32_t)m->fd, m->number != 0);
-		break;
+	case MAIN_ADOPTED: /* proxy_run() or the control socket waits for it */ break;
+	case MAIN_SNAPSHOT_DEAD: proxy_on_snapshot_dead(p, m->p); break;
+	case MAIN_DEST: proxy_on_dest(p, m->id, (uint32_t)m->fd, m->number != 0); break;
 	case MAIN_DRAINED:
 		if (++p->drained_workers == p->worker_count) proxy_stop_workers(p);
 		break;
@@ -185,7 +180,7 @@ void proxy_drain(struct proxy *p)
 	io_timer_set(&p->deadline, p->config->proxy.shutdown_timeout_ms * 1000ull);
 }
 
-/* --- reloading ------------------------------------------------------------------------------------------------ */
+/* --- reloading -------------------------------------------------------------------------------- */
 
 bool proxy_override(const struct options *o, struct config *c, struct err_at *where_out)
 {
@@ -221,9 +216,8 @@ bool proxy_override(const struct options *o, struct config *c, struct err_at *wh
 	}
 	if (spec->threads == 0) {
 		cpu_set_t cpus;
-		spec->threads = sched_getaffinity(0, sizeof(cpus), &cpus) == 0
-				    ? (uint32_t)CPU_COUNT(&cpus)
-				    : 1;
+		spec->threads =
+		    sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (uint32_t)CPU_COUNT(&cpus) : 1;
 	}
 	return true;
 }
@@ -233,10 +227,8 @@ static void proxy_log_issues(const struct config_issues *issues, struct err_at *
 	bool found = false;
 	for (uint32_t i = 0; i < issues->count; i++) {
 		const struct config_issue *it = &issues->items[i];
-		if (it->warning)
-			log_warn("%s: %s", it->at.where, it->at.why);
-		else
-			log_error("%s: %s", it->at.where, it->at.why);
+		if (it->warning) log_warn("%s: %s", it->at.where, it->at.why);
+		else log_error("%s: %s", it->at.where, it->at.why);
 		if (!it->warning && !found) {
 			*first_out = it->at;
 			found = true;
@@ -314,7 +306,7 @@ enum err proxy_reload(struct proxy *p, struct err_at *where_out)
 	return e;
 }
 
-/* --- signals ---------------------------------------------------------------------------------------------------- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 static void proxy_on_signal(int fd, short what, void *owner)
 {
@@ -328,24 +320,13 @@ static void proxy_on_signal(int fd, short what, void *owner)
 		log_reopen();
 		proxy_reload(p, &at);
 		break;
-	case SIGUSR1:
-		log_reopen();
-		break;
-	case SIGTTIN:
-		log_notice("log level is %d", log_level_add(1));
-		break;
-	case SIGTTOU:
-		log_notice("log level is %d", log_level_add(-1));
-		break;
+	case SIGUSR1: log_reopen(); break;
+	case SIGTTIN: log_notice("log level is %d", log_level_add(1)); break;
+	case SIGTTOU: log_notice("log level is %d", log_level_add(-1)); break;
 	case SIGTERM:
-	case SIGINT:
-		proxy_drain(p);
-		break;
-	case SIGQUIT:
-		proxy_stop_workers(p);
-		break;
-	default:
-		break;
+	case SIGINT: proxy_drain(p); break;
+	case SIGQUIT: proxy_stop_workers(p); break;
+	default: break;
 	}
 }
 
@@ -367,7 +348,7 @@ static bool proxy_init_signals(struct proxy *p)
 	return true;
 }
 
-/* --- life ----------------------------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 /* A name resolves elsewhere now: the same server, other connections. */
 static void proxy_on_address(void *ctx)

@@ -16,7 +16,7 @@ struct addresses;
 
 struct proxy {
 	const struct options *options;
-	struct config *config;     /* in force; replaced as a whole */
+	struct config *config; /* in force; replaced as a whole */
 	struct io_loop loop;
 	struct mailbox mail;
 	struct stats *stats;
@@ -31,11 +31,11 @@ struct proxy {
 	struct exporter *exporter;
 	struct control *control;
 
-	struct topology *topology;  /* wanted; the snapshot's is a copy with local ejections       */
-	bool pushed;                /* it came through the control socket, not from the file       */
-	struct snapshot *snapshot;  /* newest; one reference                                       */
+	struct topology *topology; /* wanted; the snapshot's is a copy with local ejections       */
+	bool pushed;		   /* it came through the control socket, not from the file       */
+	struct snapshot *snapshot; /* newest; one reference                                       */
 	uint32_t snapshots_alive;
-	bool undrained;             /* older snapshots are still in use                            */
+	bool undrained; /* older snapshots are still in use                            */
 
 	int signal_fd;
 	struct io_watch signals;

@@ -51,7 +51,7 @@ static enum err control_hello(void *ctx, const json_t *params, json_t **result_o
 	return ERR_NONE;
 }
 
-/* --- topology -------------------------------------------------------------------------------------------- */
+/* --- topology --------------------------------------------------------------------------------- */
 
 /* (lineage, epoch, step, version) only grows. ERR_INVALID: refused; *again_out: applied already. */
 static enum err control_check_order(const struct proxy *p, const struct topology *t,
@@ -141,7 +141,7 @@ static enum err control_topology_show(void *ctx, const json_t *params, json_t **
 	return *result_out ? ERR_NONE : ERR_NOMEM;
 }
 
-/* --- pools and servers -------------------------------------------------------------------------------------- */
+/* --- pools and servers ------------------------------------------------------------------------ */
 
 static const struct server_pool *control_pool(const struct proxy *p, const json_t *params,
 					      struct err_at *where_out)
@@ -164,12 +164,12 @@ static json_t *control_describe_server(const struct server_pool *pool, uint32_t 
 	json_object_set_new(d, "address", json_string(address));
 	json_object_set_new(d, "weight", json_integer(s->spec->weight));
 	json_object_set_new(d, "ejected", json_boolean(s->spec->ejected));
-	json_object_set_new(d, "tko_workers",
-			    json_integer((json_int_t)stats_server_sum(s->stats,
-								      SERVER_tko_workers)));
-	json_object_set_new(d, "connections",
-			    json_integer((json_int_t)stats_server_sum(s->stats,
-								      SERVER_server_connections)));
+	json_object_set_new(
+	    d, "tko_workers",
+	    json_integer((json_int_t)stats_server_sum(s->stats, SERVER_tko_workers)));
+	json_object_set_new(
+	    d, "connections",
+	    json_integer((json_int_t)stats_server_sum(s->stats, SERVER_server_connections)));
 	return d;
 }
 
@@ -178,8 +178,8 @@ static enum err control_pool_show(void *ctx, const json_t *params, json_t **resu
 {
 	const struct server_pool *pool = control_pool(ctx, params, where_out);
 	if (!pool) return ERR_INVALID;
-	const struct route *root = snapshot_pool_route(((struct proxy *)ctx)->snapshot,
-						       pool->spec->name);
+	const struct route *root =
+	    snapshot_pool_route(((struct proxy *)ctx)->snapshot, pool->spec->name);
 	*result_out = root->type->describe(root, NULL);
 	json_t *servers = json_array();
 	for (uint32_t i = 0; i < pool->spec->server_count; i++)
@@ -220,7 +220,7 @@ static enum err control_route_trace(void *ctx, const json_t *params, json_t **re
 	return ERR_NONE;
 }
 
-/* --- the rest ------------------------------------------------------------------------------------------------ */
+/* --- the rest --------------------------------------------------------------------------------- */
 
 static enum err control_stats_show(void *ctx, const json_t *params, json_t **result_out,
 				   struct err_at *where_out)

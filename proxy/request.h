@@ -47,7 +47,7 @@ struct answer {
 	struct buf *buf;    /* the bytes lie in it and may be kept by reference; or NULL */
 	enum reply_kind kind;
 	uint32_t hits;
-	enum err err;       /* the request failed in the proxy                       */
+	enum err err;	    /* the request failed in the proxy                       */
 	const char *server; /* ring name, or NULL                                    */
 };
 
@@ -61,8 +61,8 @@ struct frame {
 
 enum request_flag {
 	REQ_AWAITED = 1,  /* somebody waits for the answer                        */
-	REQ_QUEUED = 2,   /* in a connection's queue                              */
-	REQ_DONE = 4,     /* answered; waits for its turn in its client's order   */
+	REQ_QUEUED = 2,	  /* in a connection's queue                              */
+	REQ_DONE = 4,	  /* answered; waits for its turn in its client's order   */
 	REQ_NOREPLY = 8,  /* the client wants no answer                           */
 	REQ_EXPIRED = 16, /* timed out: answered, but the server still owes a reply */
 };
@@ -74,7 +74,7 @@ struct request {
 	struct frame bottom;
 	const struct op_info *info;
 	const struct server_pool *pool; /* NULL: answered locally */
-	struct view *view;              /* where dests are looked up; one reference; or NULL */
+	struct view *view;		/* where dests are looked up; one reference; or NULL */
 	uint64_t start_us;
 	uint64_t deadline_us; /* 0: none */
 
@@ -84,12 +84,12 @@ struct request {
 	struct slice sent; /* what the server got (its head), when info->keep_sent */
 	struct buf *sent_buf;
 
-	struct outq out; /* REQ_DONE: the reply, until its turn */
+	struct outq out;     /* REQ_DONE: the reply, until its turn */
 	struct multi *multi; /* a split request's parts, or NULL */
 	uint32_t key_count;
 	uint8_t flags;
-	uint8_t lane; /* which of the connections to a server */
-	enum err err;       /* why it was deferred as failed ... */
+	uint8_t lane;	    /* which of the connections to a server */
+	enum err err;	    /* why it was deferred as failed ... */
 	const char *server; /* ... and by whom, or NULL          */
 };
 

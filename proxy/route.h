@@ -37,7 +37,7 @@ struct route_type {
 struct route {
 	const struct route_type *type;
 	const struct server_pool *pool; /* whose codec and limits apply; never NULL */
-	uint32_t leaf;                  /* destination number of a server handle    */
+	uint32_t leaf;			/* destination number of a server handle    */
 };
 
 static inline void route_send(const struct route *r, struct request *req)

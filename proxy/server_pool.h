@@ -15,7 +15,7 @@ struct route;
 struct pool_server {
 	const struct server_spec *spec;
 	struct net_addr addr; /* len 0: the name does not resolve (yet)                       */
-	uint64_t id;          /* same id: same server, address and credentials; never reused  */
+	uint64_t id;	      /* same id: same server, address and credentials; never reused  */
 	struct stats_server *stats;
 };
 
@@ -25,8 +25,8 @@ struct server_pool {
 	struct codec_limits limits;
 	struct ring *ring;
 	struct pool_server *servers; /* [spec->server_count]                         */
-	uint32_t dest_base;          /* server i is destination dest_base + i        */
-	uint32_t lanes;              /* connections a worker may hold to each server */
+	uint32_t dest_base;	     /* server i is destination dest_base + i        */
+	uint32_t lanes;		     /* connections a worker may hold to each server */
 	struct stats_pool *stats;
 };
 

@@ -8,7 +8,7 @@
 
 #include <uthash.h>
 
-/* --- identities -------------------------------------------------------------------------------- */
+/* --- identities ------------------------------------------------------------------------------- */
 
 struct identity {
 	char *key;
@@ -39,8 +39,7 @@ void identities_free(struct identities **ids)
 {
 	struct identity *i, *next;
 	if (!*ids) return;
-	HASH_ITER(hh, (*ids)->by_key, i, next)
-	{
+	HASH_ITER (hh, (*ids)->by_key, i, next) {
 		identity_drop(*ids, i);
 	}
 	free(*ids);
@@ -52,11 +51,10 @@ static uint64_t identity_of(struct identities *ids, const struct pool_spec *pool
 			    const struct pool_server *server, uint32_t lanes)
 {
 	struct scratch key = { 0 };
-	scratch_printf(&key, "%s\n%s\n%d\n%u\n%s\n%s\n%u\n%d\n", pool->name,
-		       server->spec->ring_name, (int)pool->protocol, lanes,
-		       pool->auth_user ? pool->auth_user : "",
-		       pool->auth_password ? pool->auth_password : "", pool->redis_db,
-		       (int)pool->keepalive);
+	scratch_printf(
+	    &key, "%s\n%s\n%d\n%u\n%s\n%s\n%u\n%d\n", pool->name, server->spec->ring_name,
+	    (int)pool->protocol, lanes, pool->auth_user ? pool->auth_user : "",
+	    pool->auth_password ? pool->auth_password : "", pool->redis_db, (int)pool->keepalive);
 	scratch_put(&key, &server->addr.ss, server->addr.len);
 	struct identity *i;
 	HASH_FIND(hh, ids->by_key, key.p, key.n, i);
@@ -77,22 +75,19 @@ static uint64_t identity_of(struct identities *ids, const struct pool_spec *pool
 static void identities_prune(struct identities *ids)
 {
 	struct identity *i, *next;
-	HASH_ITER(hh, ids->by_key, i, next)
-	{
+	HASH_ITER (hh, ids->by_key, i, next) {
 		if (i->last_serial != ids->serial) identity_drop(ids, i);
 	}
 }
 
-/* --- building ------------------------------------------------------------------------------------ */
+/* --- building --------------------------------------------------------------------------------- */
 
 static const struct codec *codec_of(enum protocol p)
 {
 	switch (p) {
-	case PROTOCOL_MEMCACHED:
-		return &codec_mc_text;
+	case PROTOCOL_MEMCACHED: return &codec_mc_text;
 	case PROTOCOL_REDIS:
-	case PROTOCOL_MAX:
-		break;
+	case PROTOCOL_MAX: break;
 	}
 	return &codec_resp;
 }
@@ -156,7 +151,8 @@ static void snapshot_build_entries(struct snapshot *s, const struct snapshot_inp
 		const struct listener_spec *l = in->listeners[i];
 		if (!l) continue;
 		const char *pool = l->pool;
-		if (l->route) pool = route_pool_name(json_object_get(s->topology->routes, l->route));
+		if (l->route)
+			pool = route_pool_name(json_object_get(s->topology->routes, l->route));
 		s->entries[i] = snapshot_pool_route(s, pool);
 	}
 }

@@ -223,10 +223,10 @@ static const struct {
 	const char *kind;
 	enum pool_metric metric;
 } client_errors[] = {
-	{"connection", POOL_client_err		},
-	{ "protocol",  POOL_client_protocol_err},
-	{ "refused",   POOL_client_refused	 },
-	{ "forward",   POOL_forward_error	},
+	{ "connection", POOL_client_err },
+	{ "protocol", POOL_client_protocol_err },
+	{ "refused", POOL_client_refused },
+	{ "forward", POOL_forward_error },
 };
 
 static void emit_client_errors(struct prom_writer *w, const struct prom_family *f)
@@ -256,13 +256,10 @@ static const struct {
 	const char *kind;
 	enum server_metric metric;
 } server_errors[] = {
-	{"eof",		 SERVER_server_eof	   },
-	       { "connection",  SERVER_server_err	 },
-	{ "timeout",     SERVER_server_timedout},
-	       { "connect",	    SERVER_connect_err    },
-	{ "reply",	   SERVER_error_replies	},
-	       { "desync",	   SERVER_desync	 },
-	{ "marked_down", SERVER_fast_fails	   },
+	{ "eof", SERVER_server_eof },	       { "connection", SERVER_server_err },
+	{ "timeout", SERVER_server_timedout }, { "connect", SERVER_connect_err },
+	{ "reply", SERVER_error_replies },     { "desync", SERVER_desync },
+	{ "marked_down", SERVER_fast_fails },
 };
 
 static void emit_server_errors(struct prom_writer *w, const struct prom_family *f)
@@ -294,44 +291,46 @@ static void emit_server_latency(struct prom_writer *w, const struct prom_family 
 /* --- tables ----------------------------------------------------------------------------------- */
 
 const struct prom_family prom_families[] = {
-	{"twinring_up",					    "gauge",	  "",		      "1: the proxy answers",			      emit_up	      },
-	{ "twinring_build_info",				   "gauge",	  "version",	     "always 1",					 emit_build_info	 },
-	{ "twinring_ready",					"gauge",     "",			 "1 when it has a topology and does not drain",
-	  emit_ready																		     },
-	{ "twinring_draining",				     "gauge",	"",		    "1 while it shuts down",			     emit_draining	   },
-	{ "twinring_config_last_reload_successful",		    "gauge",     "",
-	  "1 when the last configuration read was accepted",											  emit_config_ok	    },
-	{ "twinring_config_last_reload_success_timestamp_seconds", "gauge",	    "",
-	  "when a configuration was last accepted, unix time",											emit_config_at     },
-	{ "twinring_config_reloads_total",			   "counter",   "",			  "configurations accepted",
-	  emit_config_reloads																	    },
-	{ "twinring_config_failures_total",			    "counter",   "",		   "configurations refused",
-	  emit_config_failures																	   },
-	{ "twinring_topology_version",			       "gauge",	"",		    "version of the topology in force",
-	  emit_topology_version																	  },
-	{ "twinring_requests_total",				     "counter",	"pool, command",
-	  "requests from clients; commands that were never used are left out",									       emit_requests	     },
-	{ "twinring_request_duration_seconds",		       "histogram", "pool, le",
-	  "from a request read to its reply ready",												   emit_duration	  },
-	{ "twinring_client_connections",				 "gauge",	  "pool",		  "open client connections",
-	  emit_client_connections																	},
-	{ "twinring_client_errors_total",			  "counter",   "pool, kind",
+	{ "twinring_up", "gauge", "", "1: the proxy answers", emit_up },
+	{ "twinring_build_info", "gauge", "version", "always 1", emit_build_info },
+	{ "twinring_ready", "gauge", "", "1 when it has a topology and does not drain",
+	  emit_ready },
+	{ "twinring_draining", "gauge", "", "1 while it shuts down", emit_draining },
+	{ "twinring_config_last_reload_successful", "gauge", "",
+	  "1 when the last configuration read was accepted", emit_config_ok },
+	{ "twinring_config_last_reload_success_timestamp_seconds", "gauge", "",
+	  "when a configuration was last accepted, unix time", emit_config_at },
+	{ "twinring_config_reloads_total", "counter", "", "configurations accepted",
+	  emit_config_reloads },
+	{ "twinring_config_failures_total", "counter", "", "configurations refused",
+	  emit_config_failures },
+	{ "twinring_topology_version", "gauge", "", "version of the topology in force",
+	  emit_topology_version },
+	{ "twinring_requests_total", "counter", "pool, command",
+	  "requests from clients; commands that were never used are left out", emit_requests },
+	{ "twinring_request_duration_seconds", "histogram", "pool, le",
+	  "from a request read to its reply ready", emit_duration },
+	{ "twinring_client_connections", "gauge", "pool", "open client connections",
+	  emit_client_connections },
+	{ "twinring_client_errors_total", "counter", "pool, kind",
 	  "connection: ended in an error; protocol: malformed or not supported; refused: over the "
-	  "limit; forward: requests that failed in the proxy",										       emit_client_errors },
-	{ "twinring_server_up",				    "gauge",	 "pool, server",	 "0 while any worker has it marked down",
-	  emit_server_up																		 },
-	{ "twinring_server_errors_total",			  "counter",   "pool, server, kind",
+	  "limit; forward: requests that failed in the proxy",
+	  emit_client_errors },
+	{ "twinring_server_up", "gauge", "pool, server", "0 while any worker has it marked down",
+	  emit_server_up },
+	{ "twinring_server_errors_total", "counter", "pool, server, kind",
 	  "eof, connection, timeout, connect, reply (an error from the server), desync, "
-	  "marked_down (refused at once)",													   emit_server_errors },
-	{ "twinring_server_latency_seconds",			     "histogram", "pool, server, le",
-	  "from a request queued for the server to its reply read",										   emit_server_latency},
-	{ "twinring_heap_bytes",				   "gauge",	  "",		      "memory in use in malloc's heaps",		 emit_heap	   },
-	{ "process_start_time_seconds",				"gauge",	 "",		     "unix time",					  emit_start_time	  },
-	{ "process_cpu_seconds_total",			       "counter",	  "",		      "user and system time",			      emit_cpu	       },
-	{ "process_resident_memory_bytes",			   "gauge",	    "",			"memory in RAM",				 emit_rss		  },
-	{ "process_virtual_memory_bytes",			  "gauge",	   "",		       "address space",				emit_virtual	     },
-	{ "process_open_fds",				      "gauge",     "",		   "open file descriptors",			    emit_open_fds	  },
-	{ "process_max_fds",				       "gauge",     "",			  "limit of file descriptors",		       emit_max_fds	    },
+	  "marked_down (refused at once)",
+	  emit_server_errors },
+	{ "twinring_server_latency_seconds", "histogram", "pool, server, le",
+	  "from a request queued for the server to its reply read", emit_server_latency },
+	{ "twinring_heap_bytes", "gauge", "", "memory in use in malloc's heaps", emit_heap },
+	{ "process_start_time_seconds", "gauge", "", "unix time", emit_start_time },
+	{ "process_cpu_seconds_total", "counter", "", "user and system time", emit_cpu },
+	{ "process_resident_memory_bytes", "gauge", "", "memory in RAM", emit_rss },
+	{ "process_virtual_memory_bytes", "gauge", "", "address space", emit_virtual },
+	{ "process_open_fds", "gauge", "", "open file descriptors", emit_open_fds },
+	{ "process_max_fds", "gauge", "", "limit of file descriptors", emit_max_fds },
 };
 const uint32_t prom_family_count = sizeof(prom_families) / sizeof(prom_families[0]);
 

@@ -12,12 +12,12 @@
 
 enum {
 	MODERATE_IN_FLIGHT = 32, /* under less load than this a reply is never held up */
-	MODERATE_REPLIES = 16,   /* a turn that brought so many was worth its system calls */
+	MODERATE_REPLIES = 16,	 /* a turn that brought so many was worth its system calls */
 	SECOND_US = 1000000,
 	CLIENTS_PER_SLAB = 64,
 };
 
-/* --- views ---------------------------------------------------------------------------------------- */
+/* --- views ------------------------------------------------------------------------------------ */
 
 static void view_on_unused(struct view *v)
 {
@@ -111,14 +111,13 @@ static void worker_adopt(struct worker *w, struct snapshot *s)
 	mailbox_post(w->shared->main, &(struct mail){ .kind = MAIN_ADOPTED });
 }
 
-/* --- mail ------------------------------------------------------------------------------------------- */
+/* --- mail ------------------------------------------------------------------------------------- */
 
 static void worker_drain(struct worker *w)
 {
 	struct client *c, *next;
 	w->draining = true;
-	LIST_FOREACH_SAFE(c, &w->clients, all, next)
-	{
+	LIST_FOREACH_SAFE (c, &w->clients, all, next) {
 		client_finish(c);
 	}
 	if (LIST_EMPTY(&w->clients))
@@ -130,18 +129,10 @@ static void worker_on_mail(void *owner, const struct mail *m)
 {
 	struct worker *w = owner;
 	switch ((enum worker_mail)m->kind) {
-	case WORKER_CLIENT:
-		client_new(w, m->fd, (uint16_t)m->number);
-		break;
-	case WORKER_SNAPSHOT:
-		worker_adopt(w, m->p);
-		break;
-	case WORKER_DRAIN:
-		worker_drain(w);
-		break;
-	case WORKER_STOP:
-		w->stopping = true;
-		break;
+	case WORKER_CLIENT: client_new(w, m->fd, (uint16_t)m->number); break;
+	case WORKER_SNAPSHOT: worker_adopt(w, m->p); break;
+	case WORKER_DRAIN: worker_drain(w); break;
+	case WORKER_STOP: w->stopping = true; break;
 	}
 }
 
@@ -158,7 +149,7 @@ static void worker_on_dest_state(struct core *core, struct dest *d)
 						      .fd = (int)core->index });
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------ */
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static void worker_on_second(int fd, short what, void *owner)
 {
@@ -167,8 +158,7 @@ static void worker_on_second(int fd, short what, void *owner)
 	struct worker *w = owner;
 	uint32_t now_s = (uint32_t)(core_now(&w->core) / SECOND_US);
 	struct client *c, *next;
-	LIST_FOREACH_SAFE(c, &w->clients, all, next)
-	{
+	LIST_FOREACH_SAFE (c, &w->clients, all, next) {
 		client_check(c, now_s);
 	}
 	buf_pool_trim(&w->core.bufs);
@@ -214,8 +204,7 @@ static void *worker_main(void *arg)
 		worker_moderate(w);
 	}
 	struct client *c, *next;
-	LIST_FOREACH_SAFE(c, &w->clients, all, next)
-	{
+	LIST_FOREACH_SAFE (c, &w->clients, all, next) {
 		client_close(c);
 	}
 	if (w->view) view_unref(w->view);
@@ -224,7 +213,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct worker *worker_start(struct worker_shared *shared, uint32_t index)
 {

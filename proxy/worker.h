@@ -11,18 +11,18 @@
 #include "proxy/snapshot.h"
 
 enum worker_mail {
-	WORKER_CLIENT,   /* fd, number: listener                                       */
+	WORKER_CLIENT,	 /* fd, number: listener                                       */
 	WORKER_SNAPSHOT, /* p: struct snapshot, one reference                          */
-	WORKER_DRAIN,    /* finish what clients have sent, then close them             */
-	WORKER_STOP,     /* close what is left and end the thread                      */
+	WORKER_DRAIN,	 /* finish what clients have sent, then close them             */
+	WORKER_STOP,	 /* close what is left and end the thread                      */
 };
 
 /* What workers tell main. */
 enum main_mail {
-	MAIN_ADOPTED,       /* adopted_serial has changed                              */
+	MAIN_ADOPTED,	    /* adopted_serial has changed                              */
 	MAIN_SNAPSHOT_DEAD, /* p: struct snapshot, no references left                  */
-	MAIN_DEST,          /* id: pool_server.id, number: 0 up, 1 failing beyond the limit; p: worker */
-	MAIN_DRAINED,       /* id: worker index; it has no clients left                */
+	MAIN_DEST,    /* id: pool_server.id, number: 0 up, 1 failing beyond the limit; p: worker */
+	MAIN_DRAINED, /* id: worker index; it has no clients left                */
 };
 
 /* Shared by all workers, made by main before they start, constant but where noted. */
@@ -30,8 +30,8 @@ struct worker_shared {
 	uint32_t threads;
 	struct stats *stats;
 	struct mailbox *main;
-	uint32_t *listener_clients;   /* [LISTENERS_MAX], atomic: open clients */
-	uint64_t started_us;          /* wall clock */
+	uint32_t *listener_clients; /* [LISTENERS_MAX], atomic: open clients */
+	uint64_t started_us;	    /* wall clock */
 };
 
 enum { LISTENERS_MAX = 1024 };
@@ -40,13 +40,13 @@ struct worker {
 	struct core core;
 	struct worker_shared *shared;
 	struct mailbox mail;
-	struct view *view;       /* newest; NULL before the first snapshot */
+	struct view *view; /* newest; NULL before the first snapshot */
 	LIST_HEAD(, client) clients;
 	struct freelist client_pool;
 	struct client *corked;
 	struct io_timer cork_timer, second;
 	struct multi_scratch multi;
-	uint32_t client_count;   /* atomic: main reads it to choose a worker */
+	uint32_t client_count; /* atomic: main reads it to choose a worker */
 	uint32_t next_client_id;
 	uint32_t entry_clients[LISTENERS_MAX]; /* this worker's, by listener */
 	uint64_t adopted_serial; /* atomic: the snapshot that new requests are routed by */

@@ -9,7 +9,7 @@ struct hash_route {
 	struct route leaves[]; /* [server_count]: one handle per server */
 };
 
-/* --- one server ---------------------------------------------------------------------------------- */
+/* --- one server ------------------------------------------------------------------------------- */
 
 static void server_send(const struct route *r, struct request *req)
 {
@@ -45,16 +45,14 @@ static const struct route_type server_route = {
 	.describe = server_describe,
 };
 
-/* --- a pool ---------------------------------------------------------------------------------------- */
+/* --- a pool ----------------------------------------------------------------------------------- */
 
 static void hash_send(const struct route *r, struct request *req)
 {
 	struct core *core = req->view->core;
 	uint32_t i = ring_lookup(r->pool->ring, req->key, &core->rng);
-	if (i == RING_NONE)
-		request_fail_later(core, req, ERR_NO_SERVER, NULL);
-	else
-		dest_send(req->view->dests[r->pool->dest_base + i], req);
+	if (i == RING_NONE) request_fail_later(core, req, ERR_NO_SERVER, NULL);
+	else dest_send(req->view->dests[r->pool->dest_base + i], req);
 }
 
 static const struct route *hash_locate(const struct route *r, struct slice key, uint64_t *rng)
@@ -74,15 +72,14 @@ static void hash_each(const struct route *r, void (*fn)(const struct route *, vo
 static json_t *hash_describe(const struct route *r, const struct slice *key)
 {
 	const struct pool_spec *spec = r->pool->spec;
-	json_t *d = json_pack("{s:s, s:s, s:s, s:s, s:i}", "type", r->type->name, "pool",
-			      spec->name, "distribution", ring_kind_name(spec->distribution),
-			      "hash", hash_kind_name(spec->hash), "servers",
-			      (int)spec->server_count);
+	json_t *d =
+	    json_pack("{s:s, s:s, s:s, s:s, s:i}", "type", r->type->name, "pool", spec->name,
+		      "distribution", ring_kind_name(spec->distribution), "hash",
+		      hash_kind_name(spec->hash), "servers", (int)spec->server_count);
 	if (!key) return d;
 	uint64_t rng = 1;
 	const struct route *leaf = hash_locate(r, *key, &rng);
-	json_object_set_new(d, "child",
-			    leaf == r ? json_null() : server_describe(leaf, key));
+	json_object_set_new(d, "child", leaf == r ? json_null() : server_describe(leaf, key));
 	return d;
 }
 

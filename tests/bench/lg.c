@@ -80,11 +80,9 @@ static void parse_workload(struct options *o, const char *name)
 		enum lg_op op;
 		enum lg_mix mix;
 	} workloads[] = {
-		{"get",	 LG_GET,	 LG_ONLY	 },
-		 { "set",  LG_SET,  LG_ONLY	  },
-		{ "mix",	 LG_GET,	 LG_MIX_90_10},
-		 { "mget", LG_MGET, LG_ONLY	    },
-		{ "mset", LG_MSET, LG_ONLY	   },
+		{ "get", LG_GET, LG_ONLY },	 { "set", LG_SET, LG_ONLY },
+		{ "mix", LG_GET, LG_MIX_90_10 }, { "mget", LG_MGET, LG_ONLY },
+		{ "mset", LG_MSET, LG_ONLY },
 	};
 	for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++) {
 		if (strcmp(workloads[i].name, name)) continue;
@@ -125,25 +123,25 @@ enum {
 };
 
 static const struct option long_options[] = {
-	{"addr",	  required_argument, NULL, OPT_ADDR	    },
-	{ "proto",	   required_argument, NULL, OPT_PROTO      },
-	{ "workload",    required_argument, NULL, OPT_WORKLOAD   },
-	{ "connections", required_argument, NULL, OPT_CONNECTIONS},
-	{ "depth",	   required_argument, NULL, OPT_DEPTH      },
-	{ "window",	    required_argument, NULL, OPT_WINDOW	},
-	{ "seconds",     required_argument, NULL, OPT_SECONDS	  },
-	{ "requests",    required_argument, NULL, OPT_REQUESTS   },
-	{ "warmup",	    required_argument, NULL, OPT_WARMUP	},
-	{ "keys",	  required_argument, NULL, OPT_KEYS	    },
-	{ "value-size",	required_argument, NULL, OPT_VALUE_SIZE },
-	{ "keys-per",    required_argument, NULL, OPT_KEYS_PER   },
-	{ "rate",	  required_argument, NULL, OPT_RATE	    },
-	{ "preload",     no_argument,	  NULL, OPT_PRELOAD    },
-	{ "idle",	  no_argument,       NULL, OPT_IDLE	      },
-	{ "check-all",   no_argument,	    NULL, OPT_CHECK_ALL	},
-	{ "watch",	   required_argument, NULL, OPT_WATCH      },
-	{ "help",	  no_argument,       NULL, OPT_HELP	      },
-	{ NULL,		0,		   NULL, 0		   },
+	{ "addr", required_argument, NULL, OPT_ADDR },
+	{ "proto", required_argument, NULL, OPT_PROTO },
+	{ "workload", required_argument, NULL, OPT_WORKLOAD },
+	{ "connections", required_argument, NULL, OPT_CONNECTIONS },
+	{ "depth", required_argument, NULL, OPT_DEPTH },
+	{ "window", required_argument, NULL, OPT_WINDOW },
+	{ "seconds", required_argument, NULL, OPT_SECONDS },
+	{ "requests", required_argument, NULL, OPT_REQUESTS },
+	{ "warmup", required_argument, NULL, OPT_WARMUP },
+	{ "keys", required_argument, NULL, OPT_KEYS },
+	{ "value-size", required_argument, NULL, OPT_VALUE_SIZE },
+	{ "keys-per", required_argument, NULL, OPT_KEYS_PER },
+	{ "rate", required_argument, NULL, OPT_RATE },
+	{ "preload", no_argument, NULL, OPT_PRELOAD },
+	{ "idle", no_argument, NULL, OPT_IDLE },
+	{ "check-all", no_argument, NULL, OPT_CHECK_ALL },
+	{ "watch", required_argument, NULL, OPT_WATCH },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
 };
 
 static void parse_option(struct options *o, int option, char *arg)
@@ -195,7 +193,7 @@ static void parse_options(struct options *o, int argc, char **argv)
 
 	*o = (struct options){
 		.connections = 50,
-		.work = {.key_count = 10000, .keys_per = 10, .value_size = 32 },
+		.work = { .key_count = 10000, .keys_per = 10, .value_size = 32 },
 		.phase = { .depth = 1 },
 	};
 	parse_workload(o, "get");

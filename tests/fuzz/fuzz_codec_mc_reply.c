@@ -75,10 +75,7 @@ static void merges(const struct op_info *info, struct slice sent, const char *p,
 		return;
 	}
 	uint16_t *part_of_key = calloc(cmd.key_count, sizeof(*part_of_key));
-	struct merge_part part = {
-		.reply = {p, whole->n},
-		  .sent = sent
-	};
+	struct merge_part part = { .reply = { p, whole->n }, .sent = sent };
 	struct collect c = { .sink.emit = collect_emit };
 	enum reply_kind kind =
 	    mc->merge(info, part_of_key, cmd.key_count, &part, 1, ON_ERROR_ERROR, &c.sink);

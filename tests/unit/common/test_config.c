@@ -144,22 +144,22 @@ static const struct {
 	uint16_t port;
 	uint32_t weight;
 } servers[] = {
-	{"127.0.0.1:11211:1",  "127.0.0.1",   "127.0.0.1",	 11211, 1 },
-	{ "127.0.0.1:1:3",	   "127.0.0.1",	"127.0.0.1:1",  1,	  3 },
-	{ "h:1:1 a:b",	       "h",	    "a:b",	   1,     1 },
-	{ "::1:22122:1",	 "::1",		"::1:22122",    22122, 1 },
-	{ "::1:11211:1",	 "::1",		"::1",	       11211, 1 },
-	{ "\"[::1]:22122:1\"", "::1",	      "[::1]:22122",  22122, 1 },
-	{ "\"[::1]:11211:1\"", "::1",	      "[::1]",	       11211, 1 },
-	{ "h:022122:1",	"h",	     "h:022122",	 22122, 1 },
-	{ "h:011211:1",	"h",	     "h",		  11211, 1 },
-	{ "h:1:010",	     "h",		  "h:1",		 1,	    10},
-	{ "h:1:4294967297",    "h",		 "h:1",		1,	   1 },
-	{ "/tmp/a.sock:1",	   "/tmp/a.sock", "/tmp/a.sock:", 0,     1 },
-	{ "/tmp/a b:2 n",	  "/tmp/a b",    "n",		   0,     2 },
-	{ "':1:1'",	    "127.0.0.1",	 ":1",	       1,	  1 },
-	{ "':11211:1'",	"127.0.0.1",   "",		 11211, 1 },
-	{ "'h:1:1 '",	      "h",	   "",	       1,	  1 },
+	{ "127.0.0.1:11211:1", "127.0.0.1", "127.0.0.1", 11211, 1 },
+	{ "127.0.0.1:1:3", "127.0.0.1", "127.0.0.1:1", 1, 3 },
+	{ "h:1:1 a:b", "h", "a:b", 1, 1 },
+	{ "::1:22122:1", "::1", "::1:22122", 22122, 1 },
+	{ "::1:11211:1", "::1", "::1", 11211, 1 },
+	{ "\"[::1]:22122:1\"", "::1", "[::1]:22122", 22122, 1 },
+	{ "\"[::1]:11211:1\"", "::1", "[::1]", 11211, 1 },
+	{ "h:022122:1", "h", "h:022122", 22122, 1 },
+	{ "h:011211:1", "h", "h", 11211, 1 },
+	{ "h:1:010", "h", "h:1", 1, 10 },
+	{ "h:1:4294967297", "h", "h:1", 1, 1 },
+	{ "/tmp/a.sock:1", "/tmp/a.sock", "/tmp/a.sock:", 0, 1 },
+	{ "/tmp/a b:2 n", "/tmp/a b", "n", 0, 2 },
+	{ "':1:1'", "127.0.0.1", ":1", 1, 1 },
+	{ "':11211:1'", "127.0.0.1", "", 11211, 1 },
+	{ "'h:1:1 '", "h", "", 1, 1 },
 };
 
 START_TEST(nutcracker_server)
@@ -321,15 +321,15 @@ static const struct {
 	const char *distribution;
 	enum hash_kind hash;
 } hashes[] = {
-	{"ketama",			HASH_FNV1A_64	  },
-	{ "modula",		       HASH_FNV1A_64	  },
-	{ "random",		       HASH_FNV1A_64	  },
-	{ "ketama_rj",		       HASH_MD5		},
-	{ "ketama_libmemcached_weighted", HASH_MD5	   },
-	{ "ketama_libmemcached",		 HASH_ONE_AT_A_TIME},
-	{ "modula_libmemcached",		 HASH_ONE_AT_A_TIME},
-	{ "ketama_wayfair",		    HASH_FNV1A_32	  },
-	{ "ketama_wayfair_lib",		HASH_FNV1A_32     },
+	{ "ketama", HASH_FNV1A_64 },
+	{ "modula", HASH_FNV1A_64 },
+	{ "random", HASH_FNV1A_64 },
+	{ "ketama_rj", HASH_MD5 },
+	{ "ketama_libmemcached_weighted", HASH_MD5 },
+	{ "ketama_libmemcached", HASH_ONE_AT_A_TIME },
+	{ "modula_libmemcached", HASH_ONE_AT_A_TIME },
+	{ "ketama_wayfair", HASH_FNV1A_32 },
+	{ "ketama_wayfair_lib", HASH_FNV1A_32 },
 };
 
 START_TEST(native_default_hash)
@@ -373,16 +373,10 @@ START_TEST(native_servers)
 		uint16_t port;
 		uint32_t weight;
 	} want[] = {
-		{"h",       "h:1",     1,	 1},
-		  { "h",	 "h:2",	2,	   3},
-		 { "h",	"n",	     3,	1},
-		{ "::1",	 "::1:4",	  4,     1},
-		  { "::1",	   "v6",	 5,	    2},
-		 { "/tmp/s", "/tmp/s:", 0,	   1},
-		{ "/tmp/t", "u",	 0,	    2},
-		  { "::1",	   "m",	6,	   7},
-		 { "/tmp/v", "/tmp/v:", 0,	   1},
-		{ "h",      "h",	    11211, 1},
+		{ "h", "h:1", 1, 1 },	  { "h", "h:2", 2, 3 },	 { "h", "n", 3, 1 },
+		{ "::1", "::1:4", 4, 1 }, { "::1", "v6", 5, 2 }, { "/tmp/s", "/tmp/s:", 0, 1 },
+		{ "/tmp/t", "u", 0, 2 },  { "::1", "m", 6, 7 },	 { "/tmp/v", "/tmp/v:", 0, 1 },
+		{ "h", "h", 11211, 1 },
 	};
 	const struct pool_spec *p = pool("a");
 	ck_assert_uint_eq(p->server_count, sizeof(want) / sizeof(want[0]));
@@ -455,8 +449,8 @@ START_TEST(native_listeners)
 	parse_bad(LISTENER("listen: ':1', pool: a, protocol: redis"), "f:2:47", "speaks memcached");
 	parse_bad(LISTENER("listen: ':1', pool: a},{listen: ':1', pool: a"), "f:2:46",
 		  "two listeners have the address ':1'");
-	parse_bad(LISTENER("listen: ':1', pool: a, route: r") "routes: {r: PoolRoute|a}\n", "f:2:37",
-		  "a pool or a route, not both");
+	parse_bad(LISTENER("listen: ':1', pool: a, route: r") "routes: {r: PoolRoute|a}\n",
+		  "f:2:37", "a pool or a route, not both");
 	/* ports that the kernel chooses do not clash */
 	parse_good(LISTENER("listen: ':0', pool: a},{listen: ':0', pool: a"));
 }
@@ -605,28 +599,28 @@ static const struct {
 	uint32_t mode;
 	const char *again; /* NULL: as typed */
 } listens[] = {
-	{"127.0.0.1:22121", "127.0.0.1", 22121, false, 0,	   NULL		},
-	{ "[::1]:22121",	 "::1",	22121, false, 0,	 NULL	      },
-	{ ":22121",	    "",		22121, false, 0,	 NULL	      },
-	{ "*:22121",	     "",		 22121, false, 0,	  ":22121"	   },
-	{ "h:0",		 "h",	      0,	 true,  0,	  NULL	       },
-	{ "/run/x",	    "/run/x",    0,	 false, 0,	   NULL		},
-	{ "/run/x 0660",	 "/run/x",	   0,     false, 0660, NULL		},
-	{ "/run/x 7",	      "/run/x",	0,	   false, 7,    "/run/x 07"	 },
-	{ "/run/a b 0",	"/run/a b",  0,     false, 0,	 "/run/a b 00"},
-	{ "/run/a b",	      NULL,	    0,     false, 0,	 NULL	      },
-	{ "/run/x 1777",	 NULL,	       0,	  false, 0,    NULL	 },
-	{ "/run/x ",	     NULL,	   0,     false, 0,	NULL	     },
-	{ "::1:22121",      NULL,	     0,	false, 0,	  NULL	       },
-	{ "[::1]",	   NULL,	 0,	    false, 0,    NULL	   },
-	{ "[]:1",		  NULL,	0,	   false, 0,    NULL	  },
-	{ "h",	       NULL,	     0,	false, 0,	  NULL	       },
-	{ "h:",		NULL,	      0,	 false, 0,	   NULL		},
-	{ "h:65536",	     NULL,	   0,     false, 0,	NULL	     },
-	{ "h:-1",		  NULL,	0,	   false, 0,    NULL	  },
-	{ "h:1 ",		  NULL,	0,	   false, 0,    NULL	  },
-	{ "h:1\n",	   NULL,	 0,	    false, 0,    NULL	   },
-	{ "",	       NULL,	    0,     false, 0,	 NULL	      },
+	{ "127.0.0.1:22121", "127.0.0.1", 22121, false, 0, NULL },
+	{ "[::1]:22121", "::1", 22121, false, 0, NULL },
+	{ ":22121", "", 22121, false, 0, NULL },
+	{ "*:22121", "", 22121, false, 0, ":22121" },
+	{ "h:0", "h", 0, true, 0, NULL },
+	{ "/run/x", "/run/x", 0, false, 0, NULL },
+	{ "/run/x 0660", "/run/x", 0, false, 0660, NULL },
+	{ "/run/x 7", "/run/x", 0, false, 7, "/run/x 07" },
+	{ "/run/a b 0", "/run/a b", 0, false, 0, "/run/a b 00" },
+	{ "/run/a b", NULL, 0, false, 0, NULL },
+	{ "/run/x 1777", NULL, 0, false, 0, NULL },
+	{ "/run/x ", NULL, 0, false, 0, NULL },
+	{ "::1:22121", NULL, 0, false, 0, NULL },
+	{ "[::1]", NULL, 0, false, 0, NULL },
+	{ "[]:1", NULL, 0, false, 0, NULL },
+	{ "h", NULL, 0, false, 0, NULL },
+	{ "h:", NULL, 0, false, 0, NULL },
+	{ "h:65536", NULL, 0, false, 0, NULL },
+	{ "h:-1", NULL, 0, false, 0, NULL },
+	{ "h:1 ", NULL, 0, false, 0, NULL },
+	{ "h:1\n", NULL, 0, false, 0, NULL },
+	{ "", NULL, 0, false, 0, NULL },
 };
 
 START_TEST(listen_addresses)

@@ -48,18 +48,18 @@ START_TEST(bad_requests)
 		const char *line, *where;
 		int id;
 	} cases[] = {
-		{"",					   "column 0", 0},
-		{ "hello",				     "column 5", 0},
-		{ "[1]",				       "$",	      0},
-		{ "\"x\"",				     NULL,	 0},
-		{ "{\"id\":1}",				"$.method", 1},
-		{ "{\"id\":1,\"method\":2}",		     "$.method", 1},
-		{ "{\"id\":1,\"method\":\"m\",\"params\":[]}", "$.params", 1},
-		{ "{\"id\":1,\"method\":\"m\",\"parms\":{}}",  "$",	   1},
-		{ "{\"id\":{},\"method\":\"m\"}",		  "$.id",	  0},
-		{ "{\"id\":1,\"id\":2,\"method\":\"m\"}",	  NULL,	0},
-		{ "{\"id\":1,\"method\":\"m\"} {}",	    NULL,	  0},
-		{ "{\"method\":\"\xff\"}",			   NULL,	 0},
+		{ "", "column 0", 0 },
+		{ "hello", "column 5", 0 },
+		{ "[1]", "$", 0 },
+		{ "\"x\"", NULL, 0 },
+		{ "{\"id\":1}", "$.method", 1 },
+		{ "{\"id\":1,\"method\":2}", "$.method", 1 },
+		{ "{\"id\":1,\"method\":\"m\",\"params\":[]}", "$.params", 1 },
+		{ "{\"id\":1,\"method\":\"m\",\"parms\":{}}", "$", 1 },
+		{ "{\"id\":{},\"method\":\"m\"}", "$.id", 0 },
+		{ "{\"id\":1,\"id\":2,\"method\":\"m\"}", NULL, 0 },
+		{ "{\"id\":1,\"method\":\"m\"} {}", NULL, 0 },
+		{ "{\"method\":\"\xff\"}", NULL, 0 },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct ctlmsg m;

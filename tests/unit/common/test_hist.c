@@ -41,12 +41,7 @@ START_TEST(quantiles)
 	const struct {
 		double q;
 		uint64_t want;
-	} cases[] = {
-		{0.5,    5000},
-		       { 0.9,   9000},
-		      { 0.99,  9900},
-		      { 0.999, 9990}
-	};
+	} cases[] = { { 0.5, 5000 }, { 0.9, 9000 }, { 0.99, 9900 }, { 0.999, 9990 } };
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		uint64_t got = hist_quantile(h, cases[i].q);
 		ck_assert_uint_ge(got, cases[i].want);

@@ -66,20 +66,20 @@ START_TEST(numeric_addresses)
 		uint16_t port;
 		const char *name; /* NULL: not numeric */
 	} cases[] = {
-		{"127.0.0.1",      80,	   "127.0.0.1:80"	  },
-		{ "::1",		 80,    "[::1]:80"	},
-		{ "[::1]",	   65535, "[::1]:65535"	},
-		{ "2001:db8::0:1", 1,     "[2001:db8::1]:1"},
-		{ "/tmp/x",	    0,     "/tmp/x"		},
-		{ "@abstract",     0,	  "@abstract"      },
-		{ "localhost",     80,	   NULL		},
-		{ "1",	       80,	   NULL		},
-		{ "127.1",	   80,    NULL		    },
-		{ "256.0.0.1",     80,	   NULL		},
-		{ "",	      80,	  NULL	       },
-		{ "[]",		80,    NULL		 },
-		{ "",	      0,	 NULL	      },
-		{ ":::",		 1,	    NULL		 },
+		{ "127.0.0.1", 80, "127.0.0.1:80" },
+		{ "::1", 80, "[::1]:80" },
+		{ "[::1]", 65535, "[::1]:65535" },
+		{ "2001:db8::0:1", 1, "[2001:db8::1]:1" },
+		{ "/tmp/x", 0, "/tmp/x" },
+		{ "@abstract", 0, "@abstract" },
+		{ "localhost", 80, NULL },
+		{ "1", 80, NULL },
+		{ "127.1", 80, NULL },
+		{ "256.0.0.1", 80, NULL },
+		{ "", 80, NULL },
+		{ "[]", 80, NULL },
+		{ "", 0, NULL },
+		{ ":::", 1, NULL },
 	};
 	struct net_addr a;
 	char name[NET_NAME_MAX], big[300];

@@ -11,7 +11,7 @@
 
 #include "common/ring_variant.h"
 
-/* --- helpers --------------------------------------------------------------------------------- */
+/* --- helpers ---------------------------------------------------------------------------------- */
 
 static uint64_t test_rng = 0x243f6a8885a308d3;
 
@@ -60,9 +60,7 @@ struct pool {
 
 static void pool_init(struct pool *p, enum ring_kind kind, uint32_t count)
 {
-	*p = (struct pool){
-		.spec = {.kind = kind, .server_count = count}
-	};
+	*p = (struct pool){ .spec = { .kind = kind, .server_count = count } };
 	p->spec.servers = p->servers;
 	for (uint32_t i = 0; i < count; i++) {
 		/* neither the order of lengths nor that of bytes is the configuration order */
@@ -73,7 +71,7 @@ static void pool_init(struct pool *p, enum ring_kind kind, uint32_t count)
 	}
 }
 
-/* --- golden vectors -------------------------------------------------------------------------- */
+/* --- golden vectors --------------------------------------------------------------------------- */
 
 static const struct {
 	const char *variant;
@@ -81,20 +79,20 @@ static const struct {
 	enum hash_kind hash; /* where the file does not say */
 	size_t files;
 } golden[] = {
-	{"twemproxy_ketama",			      RING_KETAMA,			   HASH_FNV1A_64,	  102},
-	{ "twemproxy_modula",		      RING_MODULA,			   HASH_FNV1A_64,	  32 },
-	{ "wayfair_twemproxy_ketama",	      RING_KETAMA_WAYFAIR,		   HASH_FNV1A_64,	  24 },
-	{ "wayfair_libketama_file",		    RING_KETAMA_WAYFAIR_LIB,	     HASH_FNV1A_64,	    8  },
-	{ "rj_libketama",			  RING_KETAMA_RJ,			  HASH_FNV1A_64,	 8  },
-	{ "libmemcached_ketama",			 RING_KETAMA_LIBMEMCACHED,	   HASH_ONE_AT_A_TIME, 8	 },
-	{ "libmemcached_ketama_md5",		     RING_KETAMA_LIBMEMCACHED,	       HASH_MD5,		 8  },
-	{ "libmemcached_ketama_weighted",	  RING_KETAMA_LIBMEMCACHED_WEIGHTED, HASH_MD5,	       8	 },
+	{ "twemproxy_ketama", RING_KETAMA, HASH_FNV1A_64, 102 },
+	{ "twemproxy_modula", RING_MODULA, HASH_FNV1A_64, 32 },
+	{ "wayfair_twemproxy_ketama", RING_KETAMA_WAYFAIR, HASH_FNV1A_64, 24 },
+	{ "wayfair_libketama_file", RING_KETAMA_WAYFAIR_LIB, HASH_FNV1A_64, 8 },
+	{ "rj_libketama", RING_KETAMA_RJ, HASH_FNV1A_64, 8 },
+	{ "libmemcached_ketama", RING_KETAMA_LIBMEMCACHED, HASH_ONE_AT_A_TIME, 8 },
+	{ "libmemcached_ketama_md5", RING_KETAMA_LIBMEMCACHED, HASH_MD5, 8 },
+	{ "libmemcached_ketama_weighted", RING_KETAMA_LIBMEMCACHED_WEIGHTED, HASH_MD5, 8 },
 	{ "libmemcached_ketama_weighted_fnv1a_32", RING_KETAMA_LIBMEMCACHED_WEIGHTED, HASH_FNV1A_32,
-	  8												   },
+	  8 },
 	{ "libmemcached_ketama_weighted_fnv1a_64", RING_KETAMA_LIBMEMCACHED_WEIGHTED, HASH_FNV1A_64,
-	  8												   },
-	{ "libmemcached_modula_default",		 RING_MODULA_LIBMEMCACHED,	   HASH_ONE_AT_A_TIME, 8	 },
-	{ "libmemcached_modula_crc32",	       RING_MODULA_LIBMEMCACHED,		 HASH_CRC32,	     8  },
+	  8 },
+	{ "libmemcached_modula_default", RING_MODULA_LIBMEMCACHED, HASH_ONE_AT_A_TIME, 8 },
+	{ "libmemcached_modula_crc32", RING_MODULA_LIBMEMCACHED, HASH_CRC32, 8 },
 };
 
 /* The files hold a name for every server; it is explicit when it is not the address. */
@@ -149,9 +147,7 @@ static void golden_file(const char *path, enum ring_kind kind, enum hash_kind ha
 	json_t *root = json_load_file(path, 0, &error), *want, *keys;
 	ck_assert_msg(root != NULL, "%s: %s", path, error.text);
 
-	struct pool p = {
-		.spec = {.kind = kind, .hash = hash, .servers = p.servers}
-	};
+	struct pool p = { .spec = { .kind = kind, .hash = hash, .servers = p.servers } };
 	golden_servers(root, &p);
 	const char *named = json_string_value(json_object_get(root, "hash"));
 	if (named) ck_assert_msg(hash_kind_parse(slice_of(named), &p.spec.hash), "%s", path);
@@ -189,7 +185,7 @@ START_TEST(golden_variant)
 }
 END_TEST
 
-/* --- a second implementation ----------------------------------------------------------------- */
+/* --- a second implementation ------------------------------------------------------------------ */
 
 struct naive_point {
 	uint32_t value, rank, server;
@@ -277,7 +273,7 @@ START_TEST(equals_second_implementation)
 }
 END_TEST
 
-/* --- the search ------------------------------------------------------------------------------ */
+/* --- the search ------------------------------------------------------------------------------- */
 
 static uint32_t identity_hash_value;
 
@@ -345,7 +341,7 @@ START_TEST(search_stays_short)
 }
 END_TEST
 
-/* --- ejection -------------------------------------------------------------------------------- */
+/* --- ejection --------------------------------------------------------------------------------- */
 
 START_TEST(ejection_equals_remaining)
 {
@@ -419,7 +415,7 @@ START_TEST(libmemcached_stays_weighted)
 }
 END_TEST
 
-/* --- no server, one server ------------------------------------------------------------------- */
+/* --- no server, one server -------------------------------------------------------------------- */
 
 START_TEST(no_live_server)
 {
@@ -515,7 +511,7 @@ START_TEST(live_ring_has_points)
 }
 END_TEST
 
-/* --- ties ------------------------------------------------------------------------------------ */
+/* --- ties ------------------------------------------------------------------------------------- */
 
 /* Equal names tie at every point; the one configured first wins all. */
 START_TEST(ties_of_equal_names)
@@ -553,10 +549,7 @@ static uint32_t servers_used(const struct ring *r)
 static const struct {
 	enum ring_kind kind;
 	size_t length; /* bytes of a name that count */
-} cuts[] = {
-	{RING_KETAMA_WAYFAIR_LIB, 21},
-	 { RING_KETAMA_WAYFAIR,	85}
-};
+} cuts[] = { { RING_KETAMA_WAYFAIR_LIB, 21 }, { RING_KETAMA_WAYFAIR, 85 } };
 
 /* Names cut to the same bytes tie as well; the order of the whole names decides, not config. */
 START_TEST(ties_of_cut_names)
@@ -613,7 +606,7 @@ START_TEST(ties_of_different_names)
 }
 END_TEST
 
-/* --- keys ------------------------------------------------------------------------------------ */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 START_TEST(empty_key)
 {
@@ -695,7 +688,7 @@ START_TEST(tag_groups_keys)
 }
 END_TEST
 
-/* --- random, order, names, checksum ---------------------------------------------------------- */
+/* --- random, order, names, checksum ----------------------------------------------------------- */
 
 START_TEST(random_reaches_live_servers)
 {
@@ -765,14 +758,15 @@ static const struct {
 	struct ring_server server;
 	const char *twemproxy, *libmemcached, *libketama;
 } names[] = {
-	{{ .name = "n1", .host = "h", .port = 11211 }, "n1",	      "n1",		    "n1"		 },
-	{ { .host = "10.0.0.1", .port = 11211 },	 "10.0.0.1",     "10.0.0.1",	 "10.0.0.1:11211"},
+	{ { .name = "n1", .host = "h", .port = 11211 }, "n1", "n1", "n1" },
+	{ { .host = "10.0.0.1", .port = 11211 }, "10.0.0.1", "10.0.0.1", "10.0.0.1:11211" },
 	{ { .host = "localhost", .port = 6379 },
-	  "localhost:6379",					     "localhost:6379",
-	  "localhost:6379"										},
-	{ { .host = "h", .port = 65535 },		  "h:65535",	     "h:65535",	"h:65535"	  },
-	{ { .host = "/run/r.sock" },		     "/run/r.sock:", "/run/r.sock:0",  "/run/r.sock"   },
-	{ { .name = "n2", .host = "/run/r.sock" },	   "n2",		 "n2",	       "n2"	    },
+	  "localhost:6379",
+	  "localhost:6379",
+	  "localhost:6379" },
+	{ { .host = "h", .port = 65535 }, "h:65535", "h:65535", "h:65535" },
+	{ { .host = "/run/r.sock" }, "/run/r.sock:", "/run/r.sock:0", "/run/r.sock" },
+	{ { .name = "n2", .host = "/run/r.sock" }, "n2", "n2", "n2" },
 };
 
 START_TEST(server_names)
@@ -893,7 +887,7 @@ START_TEST(bad_specs)
 }
 END_TEST
 
-/* --- cost: printed, not judged, as the machine is shared ------------------------------------- */
+/* --- cost: printed, not judged, as the machine is shared -------------------------------------- */
 
 static double now_ms(void)
 {
@@ -926,12 +920,10 @@ START_TEST(cost)
 	static const struct {
 		uint32_t servers;
 		enum hash_kind hash;
-	} cases[] = {
-		{3,	     HASH_FNV1A_64},
-		{ 50,      HASH_FNV1A_64},
-		{ SERVERS, HASH_FNV1A_64},
-		{ 50,      HASH_MD5     }
-	};
+	} cases[] = { { 3, HASH_FNV1A_64 },
+		      { 50, HASH_FNV1A_64 },
+		      { SERVERS, HASH_FNV1A_64 },
+		      { 50, HASH_MD5 } };
 	static char hosts[SERVERS][24];
 	static struct ring_server servers[SERVERS];
 

@@ -10,10 +10,7 @@
 #include "proxy/stats.h"
 
 /* Codecs of two commands each: only their names and counts matter here. */
-static const struct op_info ops[] = {
-	{.name = "get",	 .id = 0},
-	    { .name = "set", .id = 1}
-};
+static const struct op_info ops[] = { { .name = "get", .id = 0 }, { .name = "set", .id = 1 } };
 
 static const struct op_info *op(uint32_t id)
 {
@@ -476,10 +473,7 @@ START_TEST(workers_write_while_main_reads)
 {
 	struct stats_pool *p = stats_pool_get(stats, "p", &fake_mc);
 	struct stats_server *s = stats_server_get(p, "s");
-	struct hammer h[2] = {
-		{p,  s, 0},
-		     { p, s, 1}
-	};
+	struct hammer h[2] = { { p, s, 0 }, { p, s, 1 } };
 	pthread_t t[2];
 	for (int i = 0; i < 2; i++) pthread_create(&t[i], NULL, hammer, &h[i]);
 	for (int i = 0; i < 5; i++) {
