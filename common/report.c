@@ -61,10 +61,15 @@ static void report_file_place(struct err_at *at, const char *label, uint32_t lin
 		 cut ? label + n - room : label, place);
 }
 
+bool report_is_full(const struct report *r)
+{
+	return r->count == REPORT_ITEMS_MAX;
+}
+
 static struct report_item *report_new_item(struct report *r, bool warning)
 {
 	if (!warning) r->error_count++;
-	if (r->count == REPORT_ITEMS_MAX) {
+	if (report_is_full(r)) {
 		r->dropped++;
 		return NULL;
 	}

@@ -46,6 +46,9 @@ void report_duplicate_keys(struct report *r, const struct node *map, const char 
 /* In the maps below it too. */
 void report_duplicate_keys_deep(struct report *r, const struct node *n);
 
+/* What is added from now on is only counted. */
+bool report_is_full(const struct report *r);
+
 /* Into file order. */
 void report_sort(struct report *r);
 /* ERR_NONE, ERR_INVALID or ERR_NOMEM; the first error, if any, is copied to *first_out. */

@@ -306,21 +306,23 @@ void setting_read(const struct setting *s, void *object, const struct node *valu
 	}
 }
 
+static void settings_report_unknown(const struct settings *s, const struct node *n,
+				    struct report *r)
+{
+	/* a file may hold a million of them, and the hint is what costs */
+	const char *near = report_is_full(r) ? NULL : settings_nearest_key(s, n->key);
+	if (near != NULL)
+		report_error(r, n, AT_KEY, "unknown key '%.80s' (did you mean '%s'?)", n->key,
+			     near);
+	else report_error(r, n, AT_KEY, "unknown key '%.80s' in %s", n->key, s->title);
+}
+
 void settings_read(const struct settings *s, void *object, const struct node *map, struct report *r)
 {
 	NODE_FOREACH (child, map) {
 		const struct setting *item = settings_find(s, child->key);
-		if (item != NULL) {
-			setting_read(item, object, child, r);
-			continue;
-		}
-		const char *near = settings_nearest_key(s, child->key);
-		if (near != NULL)
-			report_error(r, child, AT_KEY, "unknown key '%.80s' (did you mean '%s'?)",
-				     child->key, near);
-		else
-			report_error(r, child, AT_KEY, "unknown key '%.80s' in %s", child->key,
-				     s->title);
+		if (item != NULL) setting_read(item, object, child, r);
+		else settings_report_unknown(s, child, r);
 	}
 }
 

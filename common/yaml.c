@@ -101,6 +101,13 @@ static void yaml_on_alias(struct yaml_build *b, const yaml_event_t *e)
 	else yaml_add(b, NODE_BAD, NULL, e->start_mark);
 }
 
+/* Nothing of the rest is read: libyaml's own time grows with the square of the depth. */
+static void yaml_too_deep(struct yaml_build *b, yaml_mark_t at)
+{
+	yaml_error_at(b, at, "nested deeper than 64 levels");
+	b->stop = true;
+}
+
 static void yaml_on_open(struct yaml_build *b, enum node_kind kind, const yaml_event_t *e)
 {
 	const unsigned char *anchor, *tag;
@@ -117,8 +124,7 @@ static void yaml_on_open(struct yaml_build *b, enum node_kind kind, const yaml_e
 		return;
 	}
 	if (b->depth == NODE_DEPTH_MAX) {
-		yaml_error_at(b, e->start_mark, "nested deeper than 64 levels");
-		b->stop = true;
+		yaml_too_deep(b, e->start_mark);
 		return;
 	}
 	yaml_is_simple(b, anchor, tag, e->start_mark);
@@ -146,6 +152,7 @@ static void yaml_skip(struct yaml_build *b, const yaml_event_t *e)
 {
 	if (e->type == YAML_MAPPING_START_EVENT || e->type == YAML_SEQUENCE_START_EVENT) b->skip++;
 	if (e->type == YAML_MAPPING_END_EVENT || e->type == YAML_SEQUENCE_END_EVENT) b->skip--;
+	if (b->depth + b->skip > NODE_DEPTH_MAX) yaml_too_deep(b, e->start_mark);
 	if (b->skip == 0) yaml_take_key(b, "?", e->start_mark);
 }
 

@@ -499,6 +499,11 @@ START_TEST(limits)
 	text[100] = '\0';
 	parse_bad(text, "f:1:65", "deeper than 64");
 
+	/* each brace opens a key: nothing is kept of those, but they are nested too */
+	memset(text, '{', 100);
+	ck_assert_int_eq(parse(text), ERR_INVALID);
+	expect("f:1:65", "deeper than 64");
+
 	teardown();
 	char *large = malloc((16 << 20) + 1);
 	memset(large, ' ', (16 << 20) + 1);
