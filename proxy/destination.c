@@ -35,6 +35,8 @@ struct dest *dest_new(struct core *core, const struct server_pool *pool,
 void dest_update(struct dest *d, const struct server_pool *pool, const struct pool_server *server)
 {
 	assert(d->lane_count == pool->lanes && d->id == server->id);
+	server_pool_hold(pool);
+	if (d->pool) server_pool_release(d->pool);
 	d->pool = pool;
 	d->server = server;
 	d->stats = &server->stats->slots[d->core->index];
@@ -56,6 +58,7 @@ void dest_unref(struct dest *d)
 	while (!LIST_EMPTY(&d->quarantine)) conn_close(LIST_FIRST(&d->quarantine), ERR_SHUTDOWN);
 	if (d->state == DEST_TKO) metric_sub(&d->stats->m[SERVER_tko_workers], 1);
 	io_timer_stop(&d->probe_timer);
+	server_pool_release(d->pool);
 	core_discard(d->core, &d->garbage, dest_free);
 }
 

@@ -20,6 +20,7 @@ struct pool_server {
 };
 
 struct server_pool {
+	struct snapshot *snapshot; /* that it is part of */
 	const struct pool_spec *spec;
 	const struct codec *codec;
 	struct codec_limits limits;
@@ -29,5 +30,10 @@ struct server_pool {
 	uint32_t lanes;		     /* connections a worker may hold to each server */
 	struct stats_pool *stats;
 };
+
+/* Keep the pool's snapshot alive without a view: a destination may outlive the newest view that
+ * names it, when an older one still has a request with it. Any thread. */
+void server_pool_hold(const struct server_pool *p);
+void server_pool_release(const struct server_pool *p);
 
 #endif

@@ -104,6 +104,16 @@ static enum err pool_build_ring(struct server_pool *p, struct err_at *where_out)
 	return e;
 }
 
+void server_pool_hold(const struct server_pool *p)
+{
+	snapshot_ref(p->snapshot);
+}
+
+void server_pool_release(const struct server_pool *p)
+{
+	snapshot_unref(p->snapshot);
+}
+
 static enum err pool_build(struct server_pool *p, const struct pool_spec *spec, uint32_t dest_base,
 			   const struct snapshot_input *in, struct err_at *where_out)
 {
@@ -174,6 +184,7 @@ enum err snapshot_build(struct topology *t, const struct snapshot_input *in,
 	s->entries = calloc(in->listener_count + 1, sizeof(*s->entries));
 	if (!s->pools || !s->roots || !s->entries) abort();
 	for (uint32_t i = 0; i < t->pool_count; i++) {
+		s->pools[i].snapshot = s;
 		enum err e = pool_build(&s->pools[i], &t->pools[i], s->dest_count, in, where_out);
 		if (e == ERR_NONE && !(s->roots[i] = route_hash_new(&s->pools[i]))) e = ERR_NOMEM;
 		if (e != ERR_NONE) {
