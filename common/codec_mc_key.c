@@ -5,7 +5,7 @@ static const struct slice bad_delete =
     SLICE("CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n");
 
 /* The arguments of a line without a body, at least `least` and at most `most`; false when it was
- * refused. One more than `least` is "noreply" or ignored, so the line is rebuilt without it. */
+ * refused. */
 static bool mc_key_args(struct mc_request *r, struct mc_args *args, uint32_t least, uint32_t most,
 			enum parse_result *refused_out)
 {
@@ -14,13 +14,19 @@ static bool mc_key_args(struct mc_request *r, struct mc_args *args, uint32_t lea
 		*refused_out = mc_refuse(r, PARSE_ERROR, MC_ERROR);
 		return false;
 	}
-	if (args->n > least) r->plain = false;
 	return true;
 }
 
 static bool mc_key_check(const struct mc_args *args)
 {
 	return args->clean && args->v[0].n <= MC_KEY_MAX;
+}
+
+/* The line is plain: forward it up to its last argument that counts. */
+static enum parse_result mc_forward(struct mc_request *r, const struct mc_args *args,
+				    uint32_t count)
+{
+	return args->n == count ? mc_set_head(r) : mc_cut_head(r, args->v[count - 1]);
 }
 
 enum parse_result mc_parse_arith(struct mc_request *r)
@@ -34,7 +40,7 @@ enum parse_result mc_parse_arith(struct mc_request *r)
 	if (!mc_parse_u64(args.v[1], &delta, &r->plain))
 		return mc_refuse(r, PARSE_ERROR, bad_delta);
 	mc_set_key(r, args.v[0]);
-	if (r->plain) return mc_set_head(r);
+	if (r->plain) return mc_forward(r, &args, 2);
 	struct scratch *out = mc_rebuild(r);
 	mc_rebuild_arg(out, args.v[0]);
 	mc_rebuild_u64(out, delta);
@@ -52,7 +58,7 @@ enum parse_result mc_parse_touch(struct mc_request *r)
 	if (!mc_parse_exptime(args.v[1], &exptime, &r->plain))
 		return mc_refuse(r, PARSE_ERROR, MC_BAD_EXPTIME);
 	mc_set_key(r, args.v[0]);
-	if (r->plain) return mc_set_head(r);
+	if (r->plain) return mc_forward(r, &args, 2);
 	struct scratch *out = mc_rebuild(r);
 	mc_rebuild_arg(out, args.v[0]);
 	mc_rebuild_i64(out, exptime);
@@ -72,7 +78,7 @@ enum parse_result mc_parse_delete(struct mc_request *r)
 		return mc_refuse(r, PARSE_ERROR, bad_delete);
 	if (!mc_key_check(&args)) return mc_refuse(r, PARSE_ERROR, MC_BAD_FORMAT);
 	mc_set_key(r, args.v[0]);
-	if (r->plain) return mc_set_head(r);
+	if (r->plain) return mc_forward(r, &args, 1);
 	mc_rebuild_arg(mc_rebuild(r), args.v[0]);
 	return mc_rebuilt(r);
 }

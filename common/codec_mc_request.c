@@ -58,6 +58,13 @@ enum parse_result mc_set_head(struct mc_request *r)
 	return PARSE_OK;
 }
 
+enum parse_result mc_cut_head(struct mc_request *r, struct slice last)
+{
+	scratch_clear(&r->parser->tmp);
+	scratch_put(&r->parser->tmp, r->data, last.p + last.n - r->data);
+	return mc_rebuilt(r);
+}
+
 struct scratch *mc_rebuild(struct mc_request *r)
 {
 	struct scratch *out = &r->parser->tmp;

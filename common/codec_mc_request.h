@@ -71,6 +71,8 @@ enum parse_result mc_refuse(struct mc_request *r, enum parse_result how, struct 
 void mc_set_key(struct mc_request *r, struct slice key);
 /* The line goes to the server as it came. */
 enum parse_result mc_set_head(struct mc_request *r);
+/* The same, but ending with argument `last`: "noreply" is not for servers. */
+enum parse_result mc_cut_head(struct mc_request *r, struct slice last);
 /* Begin a rebuilt line: the verb. */
 struct scratch *mc_rebuild(struct mc_request *r);
 void mc_rebuild_arg(struct scratch *out, struct slice arg);

@@ -10,6 +10,7 @@ struct mc_store {
 	int32_t exptime;
 	uint32_t bytes;
 	uint64_t cas;
+	struct slice last; /* the argument before "noreply"; empty: nothing follows */
 };
 
 /* Answer, and drop the body: nothing in it may ever be taken for a command. */
@@ -44,8 +45,7 @@ static bool mc_store_fits(const struct mc_request *r, const struct mc_store *s)
 	       r->line_n + s->bytes + 2 <= r->limits->request_max_bytes;
 }
 
-static enum parse_result mc_store_rebuild(struct mc_request *r, const struct mc_store *s, bool cas,
-					  struct slice body)
+static void mc_store_rebuild(struct mc_request *r, const struct mc_store *s, bool cas)
 {
 	struct scratch *out = mc_rebuild(r);
 	mc_rebuild_arg(out, s->key);
@@ -54,8 +54,18 @@ static enum parse_result mc_store_rebuild(struct mc_request *r, const struct mc_
 	mc_rebuild_u64(out, s->bytes);
 	if (cas) mc_rebuild_u64(out, s->cas);
 	mc_rebuilt(r);
-	r->cmd->body = body;
-	r->cmd->consumed += body.n;
+}
+
+/* Line and body; as one run if that is what they are and copying them is cheap. */
+static enum parse_result mc_store_forward(struct mc_request *r, const struct mc_store *s, bool cas,
+					  struct slice body)
+{
+	if (!r->plain) mc_store_rebuild(r, s, cas);
+	else if (s->last.n) mc_cut_head(r, s->last);
+	else mc_set_head(r);
+	r->cmd->consumed = r->line_n + body.n;
+	if (r->cmd->head.p == r->data && body.n < MC_BODY_APART) r->cmd->head.n += body.n;
+	else r->cmd->body = body;
 	return PARSE_OK;
 }
 
@@ -74,15 +84,7 @@ static enum parse_result mc_store_body(struct mc_request *r, const struct mc_sto
 		return mc_refuse(r, PARSE_ERROR, bad_chunk);
 	}
 	mc_set_key(r, s->key);
-	if (!r->plain) return mc_store_rebuild(r, s, cas, body);
-	r->cmd->consumed = total;
-	if (body.n >= MC_BODY_APART) {
-		r->cmd->head = (struct slice){ r->data, r->line_n };
-		r->cmd->body = body;
-	} else {
-		r->cmd->head = (struct slice){ r->data, total };
-	}
-	return PARSE_OK;
+	return mc_store_forward(r, s, cas, body);
 }
 
 enum parse_result mc_parse_store(struct mc_request *r)
@@ -94,7 +96,7 @@ enum parse_result mc_parse_store(struct mc_request *r)
 	mc_args_split(r, &args);
 	if (args.n < least || args.n > least + 1) return mc_refuse_length(r, &args, 3, MC_ERROR);
 	mc_args_noreply(r, &args);
-	if (args.n > least) r->plain = false;
+	s.last = args.n > least ? args.v[least - 1] : SLICE("");
 	if (!mc_parse_length(args.v[3], &s.bytes, &r->plain))
 		return mc_refuse_length(r, &args, 0, MC_BAD_FORMAT);
 	if (!mc_store_check(r, &args, cas, &s)) return mc_refuse_body(r, s.bytes, MC_BAD_FORMAT);
