@@ -54,6 +54,11 @@ $(UNIT): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
 .PHONY: unit
 unit: $(UNIT) ## build the unit tests
 
+# --- demo: make demo; make demo KEEP=1 ---------------------------------------------------------------
+.PHONY: demo
+demo: ## packages, build, servers, proxy, real clients: see it work; KEEP=1 leaves it running
+	@MAKE='$(MAKE)' KEEP='$(KEEP)' deploy/demo.sh
+
 # --- bench: make bench BENCH='--quick --only get' --------------------------------------------------
 LG := $(B)/tests/bench/lg
 $(LG): $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/*.c))
