@@ -128,13 +128,19 @@ static void nutcracker_listen_tcp(struct nutcracker_pool *np, const struct node 
 	if (wrapped)
 		report_warning(np->report, n, AT_VALUE,
 			       "the port does not fit: nutcracker takes it as %u", port);
-	size_t bytes = (size_t)(colon - n->text);
-	if (bytes > NAME_BYTES_MAX)
-		report_error(np->report, n, AT_VALUE, "the host is longer than %d bytes",
-			     NAME_BYTES_MAX);
-	bool brackets = bytes > 2 && n->text[0] == '[' && colon[-1] == ']';
+	struct slice host = { n->text, (size_t)(colon - n->text) };
+	if (host.n > 2 && host.p[0] == '[' && host.p[host.n - 1] == ']') {
+		host.p++;
+		host.n -= 2;
+	}
+	/* glibc resolves "*" to every address */
+	if (slice_eq(host, SLICE("*"))) host.n = 0;
+	/* nutcracker resolves the host at once, and no resolver takes these */
+	if (host.n > NAME_BYTES_MAX || strcspn(host.p, " []*") < host.n)
+		report_error(np->report, n, AT_VALUE, "'%.80s' has no host that could be resolved",
+			     n->text);
 	l->port = (uint16_t)port;
-	l->host = brackets ? strndup(n->text + 1, bytes - 2) : strndup(n->text, bytes);
+	l->host = strndup(host.p, host.n);
 }
 
 static void nutcracker_listen_value(struct nutcracker_pool *np, const struct node *n)

@@ -2,8 +2,9 @@
  *
  * Every file that nutcracker 0.5.0 takes is taken and means the same. Refused nevertheless, because
  * it cannot work or hides a mistake: names with control characters or over 255 bytes, paths of unix
- * sockets that no socket can have, weights whose sum exceeds 32 bits. What nutcracker does silently
- * (numbers that wrap around at 32 bits, a mode that is no number, an empty host) draws a warning.
+ * sockets that no socket can have, weights whose sum exceeds 32 bits, one address spelt in two ways
+ * (port 022121: nutcracker -t takes it, and fails at start). What nutcracker does silently (numbers
+ * that wrap around at 32 bits, a mode that is no number, an empty host) draws a warning.
  * Also taken, though nutcracker refuses it: flow style, "---", IPv6 in brackets, `reuseport`, our
  * other distributions, a single server that is no list.
  */

@@ -194,6 +194,14 @@ START_TEST(nutcracker_listen_path)
 }
 END_TEST
 
+START_TEST(nutcracker_listen_everywhere)
+{
+	parse_good("p:\n  listen: '*:5'\n  servers:\n  - h:1:1\n");
+	ck_assert_str_eq(config->listeners[0].listen.host, "");
+	ck_assert_uint_eq(config->listeners[0].listen.port, 5);
+}
+END_TEST
+
 START_TEST(nutcracker_warnings)
 {
 	parse_warns(NUTCRACKER("  timeout: 4294967297\n"), "f:3:12", "takes it as 1");
@@ -231,6 +239,8 @@ START_TEST(nutcracker_refusals)
 	    "f:1:1", "add up to more");
 	parse_bad("\"a\\x01\":\n  listen: h:1\n  servers:\n  - h:1:1\n", "f:1:1",
 		  "control character");
+	parse_bad("p:\n  listen: a b:1\n  servers:\n  - h:1:1\n", "f:2:11", "no host that could");
+	parse_bad("p:\n  listen: '[a:1'\n  servers:\n  - h:1:1\n", "f:2:11", "no host that could");
 	parse_bad("p:\n  listen: \"h\\x7f:1\"\n  servers:\n  - h:1:1\n", "f:2:11",
 		  "control character");
 }
@@ -722,6 +732,7 @@ int main(void)
 	tcase_add_test(tc, nutcracker_every_option);
 	ADD_LOOP(tc, nutcracker_server, servers);
 	tcase_add_test(tc, nutcracker_listen_path);
+	tcase_add_test(tc, nutcracker_listen_everywhere);
 	tcase_add_test(tc, nutcracker_warnings);
 	tcase_add_test(tc, nutcracker_refusals);
 	tcase_add_test(tc, form_is_recognised);
