@@ -23,6 +23,7 @@ struct slice resp_error(struct parser *p, const char *format, ...)
 
 enum parse_result resp_fatal(struct parser *p, struct command *cmd, const char *text)
 {
+	cmd->info = &resp_command_at(RESP_NOT_KNOWN)->op;
 	cmd->error = resp_error(p, "-ERR Protocol error: %s", text);
 	return PARSE_FATAL;
 }
