@@ -6,7 +6,7 @@
 #ifndef TWINRING_PROXY_WORKER_H
 #define TWINRING_PROXY_WORKER_H
 
-#include "proxy/mailbox.h"
+#include "common/mailbox.h"
 #include "proxy/multi.h"
 #include "proxy/snapshot.h"
 

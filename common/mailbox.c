@@ -1,4 +1,4 @@
-#include "proxy/mailbox.h"
+#include "common/mailbox.h"
 
 #include <stdlib.h>
 #include <sys/eventfd.h>

@@ -6,8 +6,8 @@
  * Threads:   mailbox_post() from any; everything else on the owner's thread.
  * Ownership: a mail belongs to the box once posted, and to the handler once delivered.
  */
-#ifndef TWINRING_PROXY_MAILBOX_H
-#define TWINRING_PROXY_MAILBOX_H
+#ifndef TWINRING_COMMON_MAILBOX_H
+#define TWINRING_COMMON_MAILBOX_H
 
 #include <pthread.h>
 
