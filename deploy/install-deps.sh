@@ -11,7 +11,8 @@ build="gcc libc6-dev make pkg-config libevent-dev libjansson-dev libcurl4-openss
 test="check memcached redis-server redis-tools nutcracker libmemcached-tools libhiredis-dev
 	python3-minimal python3 python3-pytest python3-pytest-xdist python3-redis python3-hiredis
 	python3-pymemcache python3-pylibmc python3-yaml php-cli php-memcached php-redis procps psmisc
-	iproute2 iptables socat curl git ca-certificates"
+	iproute2 iptables socat curl git ca-certificates
+	zookeeper libzookeeper-java default-jre-headless python3-kazoo"
 lint="clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev"
 
 case "${1:-all}" in
