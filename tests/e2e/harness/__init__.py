@@ -1,0 +1,1 @@
+"""Everything an end-to-end test stands on: processes, raw sockets, fake servers, relays, checkers."""
