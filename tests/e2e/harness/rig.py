@@ -21,14 +21,19 @@ class Rig:
                                   **(pools or {})}, **proxy_options)
         self.check_pool = check_pool
         self.log_at = {}
+        self.checks = 0
         self.checker = None
         if checker:
             self.check()
 
     def check(self):
-        """Start a (new) checking client."""
+        """Start a (new) checking client, with keys of its own."""
+        if self.checker:
+            self.checker.stop()
+        self.checks += 1
         self.checker = self.world.add(Checker(self.proxy.addr(self.check_pool), self.protocol,
-                                              [b"chk%d" % i for i in range(40)],
+                                              [b"chk%d-%d" % (self.checks, i)
+                                               for i in range(40)],
                                               seed=self.world.seed)).go()
         return self
 
