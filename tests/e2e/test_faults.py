@@ -37,10 +37,11 @@ class Field:
         for s in self.servers:
             s.flush()
         self.keys = [keys[s][:30] for s in self.servers]
-        self.checkers = [world.add(Checker(self.proxy.addr(), protocol, self.keys[i], name=f"to s{i}",
+        self.checkers = [world.add(Checker(self.proxy.addr(), protocol, part, name=f"to s{i}",
                                            tolerant=(i == 0), seed=world.seed + i,
                                            depth=depth, pause=0.003))
-                         for i in range(3) for depth in (1, 8)]
+                         for i in range(3)
+                         for depth, part in ((1, self.keys[i][:15]), (8, self.keys[i][15:]))]
         self.to_bad, self.to_good = self.checkers[:2], self.checkers[2:]
         for c in self.checkers:
             c.go()
@@ -65,6 +66,8 @@ class Field:
     def wait_served(self):
         """Until a read of the bad server's keys works again, on the checkers' own connections."""
         def served():
+            if not all(c.is_alive() for c in self.to_bad):
+                raise RuntimeError(f"a client is gone: {[c.problems[:3] for c in self.to_bad]}")
             before = [(c.ops, c.errors) for c in self.to_bad]
             wait_for(lambda: all(c.ops > b[0] + 40 for c, b in zip(self.to_bad, before)), 10, "load")
             return all(c.errors == b[1] for c, b in zip(self.to_bad, before))
@@ -302,7 +305,7 @@ def test_row_3_a_thousand_pipelined_requests(world, protocol):
                 errors += 1
             else:
                 assert k in got, f"reply of another request: asked {k!r}, got {got!r}"
-        assert 150 < errors < 600, errors
+        assert 30 < errors < 600, errors
 
 
 def test_row_1_idle_death_costs_one_miss_or_error(world):
@@ -372,7 +375,7 @@ def test_row_17_jitter(world):
         f.relay.down.split = f.world.random.random() < 0.3
         time.sleep(0.01)
     for c in f.checkers:
-        c.verdict(at_least=100)
+        c.verdict(at_least=30)
     assert not any(c.errors for c in f.checkers)
 
 

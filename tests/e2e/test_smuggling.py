@@ -13,7 +13,7 @@ from harness.env import scaled, wait_for
 from harness.fake import memcached_like, redis_like
 from harness.proxy import pool
 from harness.rig import Rig, storage
-from harness.wire import Raw, command
+from harness.wire import command
 
 K251 = b"k" * 251
 ERRORS = (b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR", b"-")
