@@ -199,10 +199,10 @@ def test_hup_with_a_bad_file_keeps_the_old(world):
         assert c.mc_set(b"k", b"v") == b"STORED\r\n"
         good = proxy.config_path.read_text()
         for text in ("", "not: [valid", good.replace("fnv1a_64", "nope"), good + "\nextra: 1\n"):
-            failures = proxy.metric("twinring_config_reload_failures_total")
+            failures = proxy.metric("twinring_config_failures_total")
             proxy.config_path.write_text(text)
             proxy.signal(signal.SIGHUP)
-            wait_for(lambda: proxy.metric("twinring_config_reload_failures_total") > failures, 10,
+            wait_for(lambda: proxy.metric("twinring_config_failures_total") > failures, 10,
                      "the refusal")
             assert c.mc_get(b"k") == b"v"
         proxy.write_config({"p": pool("memcached", servers[:1])})

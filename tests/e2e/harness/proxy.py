@@ -127,7 +127,8 @@ class Proxy(Process):
     def native(self):
         return {
             "proxy": {"threads": self.threads_wanted, "control": str(self.control_path),
-                      "stats": "127.0.0.1:0", "metrics": "127.0.0.1:0", **self.proxy_options},
+                      "stats": "127.0.0.1:0", "metrics": "127.0.0.1:0", "stats_interval_ms": 10,
+                      **self.proxy_options},
             "listeners": [{"listen": self.listen_text(p), "pool": p, **self.listener_options}
                           for p in self.pools],
             "pools": self.pools,
