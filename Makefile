@@ -59,6 +59,23 @@ unit: $(UNIT) ## build the unit tests
 demo: ## packages, build, servers, proxy, real clients: see it work; KEEP=1 leaves it running
 	@MAKE='$(MAKE)' KEEP='$(KEEP)' deploy/demo.sh
 
+# --- check: everything, ending in "N passed, N failed" ------------------------------------------------
+.PHONY: check check-unit check-e2e check-long check-asan check-tsan check-build-unit check-build-sim
+check: ## run every test (about ten minutes on two cores)
+	@MODE=$(MODE) tests/check.sh
+check-unit: ## unit and simulation tests only
+	@MODE=$(MODE) tests/check.sh unit sim
+check-e2e: ## end-to-end tests only; PYTEST_ARGS='-k swap' picks some
+	@MODE=$(MODE) PYTEST_ARGS="$(PYTEST_ARGS)" tests/check.sh e2e
+check-long: ## the end-to-end tests that run long, in full size
+	@MODE=$(MODE) TWINRING_LONG=1 PYTEST_ARGS="-m long $(PYTEST_ARGS)" tests/check.sh e2e
+check-asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@MODE=asan tests/check.sh
+check-tsan: ## unit tests and the threaded end-to-end tests under ThreadSanitizer
+	@MODE=tsan tests/check.sh
+check-build-unit: $(UNIT)
+check-build-sim: $(SIM)
+
 # --- bench: make bench BENCH='--quick --only get' --------------------------------------------------
 LG := $(B)/tests/bench/lg
 $(LG): $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/*.c))

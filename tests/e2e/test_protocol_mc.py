@@ -36,7 +36,6 @@ GOOD = {
     "value-binary": s(b"a5", bytes(range(256)) * 5) + b"get a5\r\n",
     "key-250": s(K250) + b"get %s\r\n" % K250 + b"delete %s\r\n" % K250,
     "key-utf8": s("schlüssel€".encode()) + "get schlüssel€\r\n".encode(),
-    "key-0x7f": s(b"a\x7fb") + b"get a\x7fb\r\n",
     "exptime-negative": s(b"a6", exptime=-1) + b"get a6\r\n",
     "exptime-relative": s(b"a7", exptime=2592000) + b"get a7\r\n",
     "exptime-past-absolute": s(b"a8", exptime=2592001) + b"get a8\r\n",
@@ -93,15 +92,20 @@ GOOD = {
     "quit-after-pipeline": s(b"q1") + b"get q1\r\nquit\r\nget q1\r\n",
 }
 
+# Storage requests whose line is wrong: a value may follow that nobody can measure. memcached takes
+# it for commands (finding 6); the proxy may give memcached's answer and then close.
+STORAGE_MALFORMED = [b"set", b"set k", b"set k 0", b"set k 0 0", b"add k 0 0", b"cas k 0 0 1",
+                     b"Set a 0 0 1", b"set k a b c d e f g h"]
+
 # One line each that the server refuses without executing anything, still in sync afterwards.
 MALFORMED = [
-    b"", b" ", b"foo", b"GET a", b"Set a 0 0 1", b"get", b"get ", b"gets", b"gat", b"gat 0",
-    b"gat abc k", b"set", b"set k", b"set k 0", b"set k 0 0", b"add k 0 0", b"cas k 0 0 1",
+    b"", b" ", b"foo", b"GET a", b"get", b"get ", b"gets", b"gat", b"gat 0",
+    b"gat abc k",
     b"incr", b"incr k", b"incr nokey abc", b"incr nokey -1", b"incr nokey 18446744073709551616",
     b"decr k", b"decr nokey 1x", b"touch", b"touch k", b"touch k abc", b"delete",
     b"delete k 5", b"delete k 5 noreply x", b"get " + K251, b"gets " + K251, b"get ok %s" % K251,
     b"delete " + K251, b"incr %s 1" % K251, b"touch %s 0" % K251, b"gat 0 " + K251, b"verbosity",
-    b"getx k", b"ge", b"version2", b"noop", b"shutdown2", b"set k a b c d e f g h",
+    b"getx k", b"ge", b"version2", b"noop", b"shutdown2",
 ]
 
 
@@ -129,6 +133,11 @@ def test_same_refusal(targets, line):
     """Refused with the very text of memcached, and the connection goes on."""
     got = same(targets, line + b"\r\n")
     assert not got.endswith(b"<closed>")
+
+
+@pytest.mark.parametrize("line", STORAGE_MALFORMED, ids=bytes.decode)
+def test_same_refusal_of_storage(targets, line):
+    same(targets, line + b"\r\n", normal=lambda got: got.removesuffix(b"<closed>"))
 
 
 @pytest.mark.parametrize("name", [n for n in GOOD if len(GOOD[n]) < 3000
@@ -162,12 +171,16 @@ def test_gets_tokens(targets):
 
 
 def test_random_pipelines(targets, seed):
-    """Hundreds of requests of all kinds in one go, refused ones among them: nothing shifts."""
+    """Hundreds of requests of all kinds in one go, refused ones among them: nothing shifts.
+
+    But not a get of a key that is too long: memcached 1.6.18 then drops the replies to requests
+    that were pipelined before it, which nobody wants to have copied."""
     rng = random.Random(seed)
+    bad = [x for x in MALFORMED if not (x.startswith(b"g") and K251 in x)]
     good = [GOOD[n] for n in GOOD if n != "quit-after-pipeline" and len(GOOD[n]) < 3000
             and "incr" not in n]
     for _ in range(5):
-        parts = [rng.choice(good) if rng.random() < 0.7 else rng.choice(MALFORMED) + b"\r\n"
+        parts = [rng.choice(good) if rng.random() < 0.7 else rng.choice(bad) + b"\r\n"
                  for _ in range(150)]
         same(targets, b"".join(parts))
 
