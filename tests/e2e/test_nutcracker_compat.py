@@ -73,6 +73,12 @@ class Daemon:
             os.kill(self.pid, signal.SIGKILL)
 
 
+def start_as(world, exe, file, addr, *options, stats=None):
+    """The proxy, called as nutcracker, in the foreground."""
+    return world.proxy(config_path=file, ready_at=[addr], argv=[
+        exe, "-c", file, "-s", stats or free_port(), "-a", "127.0.0.1", "-i", "100", *options])
+
+
 # --- command line ---------------------------------------------------------------------------------
 
 def test_help_version_describe(as_nutcracker):
@@ -175,8 +181,7 @@ def test_daemon_pid_file_log_and_signals(as_nutcracker, world):
 def test_term_and_int_exit_0(as_nutcracker, world, number):
     """twemproxy's INT exits 1 at once and TERM kills it; ours drain and exit 0."""
     addr, pools = simple(world.memcached(1))
-    p = world.proxy(config_path=write(world, pools), argv=[
-        as_nutcracker, "-c", world.dir / "nutcracker.yml", "-s", free_port(), "-a", "127.0.0.1"])
+    p = start_as(world, as_nutcracker, write(world, pools), addr)
     with Raw(addr) as c:
         assert c.mc_set(b"k", b"v") == b"STORED\r\n"
         p.signal(number)
@@ -188,9 +193,7 @@ def test_verbosity_by_signals(as_nutcracker, world):
     """TTIN up, TTOU down: at the top a request leaves lines in the log, at 0 nothing does."""
     addr, pools = simple(world.memcached(1))
     log = world.dir / "v.log"
-    p = world.proxy(config_path=write(world, pools), argv=[
-        as_nutcracker, "-c", world.dir / "nutcracker.yml", "-s", free_port(), "-a", "127.0.0.1",
-        "-o", log, "-v", "5"])
+    p = start_as(world, as_nutcracker, write(world, pools), addr, "-o", log, "-v", "5")
 
     def lines_of_a_refused_request():
         before = len(log.read_bytes())
@@ -212,8 +215,7 @@ def test_verbosity_by_signals(as_nutcracker, world):
 def test_busy_port_and_bad_file_exit_1(as_nutcracker, world):
     addr, pools = simple(world.memcached(1))
     file = write(world, pools)
-    world.proxy(config_path=file, argv=[as_nutcracker, "-c", file, "-s", free_port(), "-a",
-                                        "127.0.0.1"])
+    start_as(world, as_nutcracker, file, addr)
     r = run([as_nutcracker, "-c", file, "-s", free_port(), "-a", "127.0.0.1"])
     assert r.returncode == 1 and str(addr[1]) in r.stderr
     r = run([as_nutcracker, "-c", world.dir / "none.yml"])
@@ -252,8 +254,7 @@ def test_stats_schema_and_values(as_nutcracker, world, redis):
     theirs = world.nutcracker(write(world, pools, "theirs.yml"), [addr])
     our_addr, pools = simple(servers, redis)
     port = free_port()
-    world.proxy(config_path=write(world, pools), argv=[
-        as_nutcracker, "-c", world.dir / "nutcracker.yml", "-s", port, "-a", "127.0.0.1", "-i", "100"])
+    start_as(world, as_nutcracker, write(world, pools), our_addr, stats=port)
     for a in (addr, our_addr):
         with Raw(a) as c:
             for i in range(40):
@@ -295,8 +296,7 @@ def test_unix_sockets(as_nutcracker, world, mode):
                 return c.mc(b"version\r\n").startswith(b"VERSION")
     world.add(UnixMemcached(world.dir, "unix")).launch()
     file = write(world, {"alpha": {"listen": f"{path} {mode}", "servers": [f"{server_path}:1"]}})
-    p = world.proxy(config_path=file, argv=[as_nutcracker, "-c", file, "-s", free_port(), "-a",
-                                            "127.0.0.1"])
+    p = start_as(world, as_nutcracker, file, path)
     assert stat.S_IMODE(path.stat().st_mode) == int(mode, 8)
     with Raw(path) as c:
         assert c.mc_set(b"k", b"v") == b"STORED\r\n" and c.mc_get(b"k") == b"v"
@@ -310,8 +310,7 @@ def test_redis_auth_and_db(as_nutcracker, world):
     servers = world.redis(2, password="pw")
     addr, pools = simple(servers, True, redis_auth="pw", redis_db=5)
     file = write(world, pools)
-    world.proxy(config_path=file, argv=[as_nutcracker, "-c", file, "-s", free_port(), "-a",
-                                        "127.0.0.1"])
+    start_as(world, as_nutcracker, file, addr)
     with Raw(addr) as c:
         assert c.resp("GET", "k").startswith(b"-NOAUTH Authentication required")
         assert c.resp("AUTH", "nope").startswith((b"-ERR invalid password", b"-WRONGPASS "))
@@ -329,8 +328,7 @@ def test_client_connections_is_enforced(as_nutcracker, world):
     """twemproxy parses it and ignores it (#477)."""
     addr, pools = simple(world.memcached(1), client_connections=5)
     file = write(world, pools)
-    world.proxy(config_path=file, argv=[as_nutcracker, "-c", file, "-s", free_port(), "-a",
-                                        "127.0.0.1"])
+    start_as(world, as_nutcracker, file, addr)
     conns = [Raw(addr) for _ in range(5)]
     for c in conns:
         assert c.mc(b"get k\r\n") == b"END\r\n"
@@ -355,8 +353,7 @@ def test_auto_eject_as_twemproxy_spells_it(as_nutcracker, world):
     addr, pools = simple(servers, auto_eject_hosts=True, server_failure_limit=1,
                          server_retry_timeout=1000, timeout=400)
     file = write(world, pools)
-    world.proxy(config_path=file, argv=[as_nutcracker, "-c", file, "-s", free_port(), "-a",
-                                        "127.0.0.1"])
+    start_as(world, as_nutcracker, file, addr)
     keys = by_server("memcached", addr, servers, 5)[servers[1]]
     servers[1].kill()
     with Raw(addr) as c:
@@ -378,8 +375,7 @@ def test_preconnect_keepalive_reuseport_backlog(as_nutcracker, world):
     servers = world.memcached(2)
     addr, pools = simple(servers, preconnect=True, tcpkeepalive=True, reuseport=True, backlog=64)
     file = write(world, pools)
-    proxies = [world.proxy(config_path=file, argv=[as_nutcracker, "-c", file, "-s", free_port(),
-                                                   "-a", "127.0.0.1"]) for _ in range(2)]
+    proxies = [start_as(world, as_nutcracker, file, addr) for _ in range(2)]
     for s in servers:
         wait_for(lambda s=s: int(s.stats()["curr_connections"]) >= 3, 10, "preconnect")
     with Raw(addr) as c:

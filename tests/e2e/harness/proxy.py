@@ -97,7 +97,10 @@ class Proxy(Process):
     """The proxy. Configured by native pools, or by a nutcracker.yml that is passed unchanged."""
 
     def __init__(self, workdir, name, pools=None, threads=2, config_path=None, argv=None,
-                 listener_options=None, proxy_options=None, nofile=None, environ=None):
+                 listener_options=None, proxy_options=None, nofile=None, environ=None, ready_at=()):
+        """ready_at: addresses that accept when it is ready, for a proxy that prints no ready line
+        because it was called as nutcracker."""
+        self.ready_at = ready_at
         self.pools = pools or {}
         self.threads_wanted = threads
         self.listener_options = listener_options or {}
@@ -175,8 +178,10 @@ class Proxy(Process):
         def up():
             if not self.alive():
                 raise LaunchFailed(self.describe())
-            return self.ready
-        env.wait_for(up, 15, "the proxy's ready line")
+            for addr in self.ready_at:
+                Raw(addr).close()
+            return self.ready_at or self.ready
+        env.wait_for(up, 15, "the proxy to be ready")
         return self
 
     def _launch_nutcracker(self):
