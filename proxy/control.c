@@ -28,7 +28,7 @@ struct control_conn {
 	size_t scanned;	     /* so many bytes of the input hold no newline         */
 	enum control_conn_state state;
 	bool line_begun; /* `timer` runs for it */
-	bool subscribed;
+	unsigned topics; /* enum control_topic, subscribed to */
 	TAILQ_ENTRY(control_conn) link;
 };
 
@@ -54,19 +54,21 @@ enum { NO_OP = -1 };
 static const struct control_method {
 	const char *name;
 	int op; /* offset of the control_fn, or NO_OP */
-	bool subscribes;
+	unsigned topics; /* that a successful call subscribes to */
 } methods[] = {
-	{ "hello", OP(hello), false },
-	{ "topology.apply", OP(topology_apply), true },
-	{ "topology.show", OP(topology_show), false },
-	{ "pool.show", OP(pool_show), false },
-	{ "server.show", OP(server_show), false },
-	{ "route.trace", OP(route_trace), false },
-	{ "stats.show", OP(stats_show), false },
-	{ "log.set", OP(log_set), false },
-	{ "drain", OP(drain), false },
-	{ "shutdown", OP(shutdown), false },
-	{ "subscribe", NO_OP, true },
+	{ "hello", OP(hello), 0 },
+	{ "topology.apply", OP(topology_apply), CONTROL_TOPOLOGY },
+	{ "topology.show", OP(topology_show), 0 },
+	{ "lease.renew", OP(lease_renew), 0 },
+	{ "health.subscribe", NO_OP, CONTROL_HEALTH },
+	{ "pool.show", OP(pool_show), 0 },
+	{ "server.show", OP(server_show), 0 },
+	{ "route.trace", OP(route_trace), 0 },
+	{ "stats.show", OP(stats_show), 0 },
+	{ "log.set", OP(log_set), 0 },
+	{ "drain", OP(drain), 0 },
+	{ "shutdown", OP(shutdown), 0 },
+	{ "subscribe", NO_OP, CONTROL_TOPOLOGY },
 };
 
 static const struct control_method *control_method(const char *name)
@@ -76,8 +78,8 @@ static const struct control_method *control_method(const char *name)
 	return NULL;
 }
 
-/* The answer to one request; *subscribe_out is set when it was one that subscribes. */
-static json_t *control_answer(struct control *c, const struct ctlmsg *m, bool *subscribe_out)
+/* The answer to one request; *topics_out: what it subscribes the caller to. */
+static json_t *control_answer(struct control *c, const struct ctlmsg *m, unsigned *topics_out)
 {
 	const struct control_method *method = control_method(m->method);
 	struct err_at at = { "", "" };
@@ -96,7 +98,7 @@ static json_t *control_answer(struct control *c, const struct ctlmsg *m, bool *s
 		if (!at.why[0]) snprintf(at.why, sizeof(at.why), "%s", err_text(e));
 		return ctlmsg_error(m->id, ctlmsg_code(e), &at);
 	}
-	*subscribe_out = method->subscribes;
+	*topics_out = method->topics;
 	return ctlmsg_result(m->id, result);
 }
 
@@ -160,12 +162,12 @@ static void control_conn_line(struct control_conn *c, struct slice line)
 	struct ctlmsg m;
 	struct err_at at = { "", "" };
 	json_t *answer;
-	bool subscribe = false;
+	unsigned topics = 0;
 	if (ctlmsg_parse(line, &m, &at) == ERR_NONE)
-		answer = control_answer(c->control, &m, &subscribe);
+		answer = control_answer(c->control, &m, &topics);
 	else answer = ctlmsg_error(m.id, "PARSE", &at);
 	control_conn_send(c, answer);
-	if (subscribe) c->subscribed = true;
+	c->topics |= topics;
 	json_decref(answer);
 	ctlmsg_fini(&m);
 }
@@ -318,13 +320,13 @@ static void control_on_again(evutil_socket_t fd, short what, void *arg)
 	evconnlistener_enable(c->listener);
 }
 
-void control_broadcast(struct control *control, const json_t *event)
+void control_broadcast(struct control *control, enum control_topic topic, const json_t *event)
 {
 	struct control_conn *c;
 	struct scratch text = { 0 };
 	ctlmsg_put(event, &text);
 	TAILQ_FOREACH (c, &control->conns, link) {
-		if (!c->subscribed || c->state != CONN_OPEN) continue;
+		if (!(c->topics & topic) || c->state != CONN_OPEN) continue;
 		size_t waiting = evbuffer_get_length(bufferevent_get_output(c->bev));
 		if (waiting + text.n > CONTROL_OUTPUT_MAX_BYTES) {
 			log_warn("closed a subscriber that does not read");
@@ -334,6 +336,14 @@ void control_broadcast(struct control *control, const json_t *event)
 		bufferevent_write(c->bev, text.p, text.n);
 	}
 	scratch_fini(&text);
+}
+
+bool control_has_subscribers(const struct control *control, enum control_topic topic)
+{
+	const struct control_conn *c;
+	TAILQ_FOREACH (c, &control->conns, link)
+		if (c->topics & topic) return true;
+	return false;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

@@ -29,11 +29,18 @@ enum {
 typedef enum err (*control_fn)(void *ctx, const json_t *params, json_t **result_out,
 			       struct err_at *where_out);
 
+/* What one can subscribe to. */
+enum control_topic {
+	CONTROL_TOPOLOGY = 1, /* "subscribe", "topology.apply": applied topologies are drained */
+	CONTROL_HEALTH = 2,   /* "health.subscribe": servers marked down, counters, 1/s        */
+};
+
 /* One per method; NULL: not supported by this process. */
 struct control_ops {
 	control_fn hello;	   /* "hello": identity, versions, what runs now                */
 	control_fn topology_apply; /* "topology.apply": also subscribes the caller to events    */
 	control_fn topology_show;  /* "topology.show"                                           */
+	control_fn lease_renew;	   /* \"lease.renew\"  {lease_ms}                                  */
 	control_fn pool_show;	   /* "pool.show"    {pool}                                     */
 	control_fn server_show;	   /* "server.show"  {pool, server}                             */
 	control_fn route_trace;	   /* "route.trace"  {pool, key}                                */
@@ -41,15 +48,16 @@ struct control_ops {
 	control_fn log_set;	   /* "log.set"      {level}                                    */
 	control_fn drain;	   /* "drain"                                                   */
 	control_fn shutdown;	   /* "shutdown"                                                */
-				   /* "subscribe" has no operation: it only subscribes. */
+				   /* "subscribe", "health.subscribe" only subscribe. */
 };
 
 /* Take the lock and listen. ERR_IO: another process lives there, or the path is unusable. */
 enum err control_new(struct event_base *base, const char *path, const struct control_ops *ops,
 		     void *ctx, struct control **control_out, struct err_at *where_out);
 
-/* Send `event`, an object with "event" in it, to all subscribers. Borrowed. */
-void control_broadcast(struct control *c, const json_t *event);
+/* Send `event`, an object with "event" in it, to all who subscribed to the topic. Borrowed. */
+void control_broadcast(struct control *c, enum control_topic topic, const json_t *event);
+bool control_has_subscribers(const struct control *c, enum control_topic topic);
 
 /* Other than CTLMSG_LINE_TIMEOUT_MS, for tests. */
 void control_line_timeout(struct control *c, uint32_t ms);

@@ -126,7 +126,7 @@ void proxy_control_drained(struct proxy *p)
 {
 	json_t *event = topology_state(p);
 	json_object_set_new(event, "event", json_string("drained"));
-	control_broadcast(p->control, event);
+	control_broadcast(p->control, CONTROL_TOPOLOGY, event);
 	json_decref(event);
 }
 

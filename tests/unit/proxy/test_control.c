@@ -349,7 +349,7 @@ START_TEST(events_reach_subscribers)
 	client_wait(&refused, 1);
 	client_wait(&plain, 1);
 	client_wait(&listener, 1);
-	control_broadcast(control, event);
+	control_broadcast(control, CONTROL_TOPOLOGY, event);
 	ck_assert_str_eq(client_wait(&applier, 2), "{\"id\":1,\"result\":{\"state\":\"applied\"}}\n"
 						   "{\"event\":\"drained\",\"version\":7}\n");
 	client_wait(&listener, 2);
@@ -378,7 +378,7 @@ START_TEST(a_subscriber_that_does_not_read_is_dropped)
 	client_wait(&deaf, 1);
 	client_wait(&good, 1);
 	for (int i = 0; i < 12; i++) {
-		control_broadcast(control, event);
+		control_broadcast(control, CONTROL_TOPOLOGY, event);
 		client_wait(&good, 2 + i);
 	}
 	client_wait(&deaf, -1);
@@ -439,7 +439,7 @@ START_TEST(last_words_arrive)
 	json_t *event = json_pack("{s:s}", "event", "bye");
 	client_send(&c, "{\"id\":1,\"method\":\"subscribe\"}\n", 30);
 	client_wait(&c, 1);
-	control_broadcast(control, event); /* queued, not written */
+	control_broadcast(control, CONTROL_TOPOLOGY, event); /* queued, not written */
 	control_free(&control);
 	ck_assert_str_eq(client_wait(&c, -1), "{\"id\":1,\"result\":{}}\n{\"event\":\"bye\"}\n");
 	json_decref(event);
