@@ -30,6 +30,8 @@ static void listener_check_pool(const struct config *c, struct listener_spec *l,
 {
 	const struct pool_spec *p = topology_pool(c->topology, slice_of(l->pool));
 	const struct node *protocol = node_get(n, "protocol");
+	/* Without pools of its own the proxy waits for the agent to name them. */
+	if (p == NULL && c->topology->pool_count == 0 && c->proxy.control != NULL) return;
 	if (p == NULL) {
 		topology_report_no_pool(c->topology, l->pool, node_get(n, "pool"), r);
 		return;
@@ -130,7 +132,9 @@ static void config_read_native(struct config *c, const struct node *doc, struct 
 	const struct node *proxy = node_get(doc, "proxy");
 	if (proxy != NULL && settings_expect(proxy, NODE_MAP, "proxy", r))
 		settings_read(&proxy_settings, &c->proxy, proxy, r);
-	topology_read_pools(c->topology, doc, node_get(doc, "pools"), r);
+	const struct node *pools = node_get(doc, "pools");
+	if (pools != NULL || c->proxy.control == NULL)
+		topology_read_pools(c->topology, doc, pools, r);
 	config_read_routes(c, doc, r);
 	config_read_listeners(c, doc, r);
 }

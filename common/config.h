@@ -33,6 +33,7 @@ struct listener_spec {
 struct proxy_spec {
 	uint32_t threads;		    /* 0: one per core                                  */
 	char *control;			    /* control socket path, or NULL                     */
+	char *saved_topology;		    /* file, or NULL: beside the control socket, if any */
 	struct listen_spec stats;	    /* JSON, connect-read-close; text NULL: off          */
 	struct listen_spec metrics;	    /* HTTP /metrics /healthz /readyz; text NULL: off    */
 	uint32_t stats_interval_ms;	    /* how stale the stats may be                       */

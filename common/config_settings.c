@@ -105,6 +105,10 @@ static const struct setting proxy_items[] = {
 	  .help = "workers; 0: one per core" },
 	{ .key = "control", .type = SETTING_NAME, FIELD(control), .min = 1, .max = 107,
 	  .help = "path of the control socket, for the agent and for operators" },
+	{ .key = "saved_topology", .type = SETTING_NAME, FIELD(saved_topology), .min = 1,
+	  .max = 4000,
+	  .help = "where a pushed topology is kept for the next start; with `control`, unless "
+		  "given, that path with `.topology` at its end" },
 	{ .key = "stats", .type = SETTING_CUSTOM, FIELD(stats), .ops = &optional_listen_ops,
 	  .unit = "address, off",
 	  .help = "twemproxy's statistics: connect, read one JSON object, closed" },
@@ -193,8 +197,7 @@ static const struct setting config_items[] = {
 	{ .key = "pools", .type = SETTING_READER, .unit = "mapping of mappings",
 	  .help = "see *pool*" },
 	{ .key = "routes", .type = SETTING_READER, .unit = "mapping of routes",
-	  .help = "named routes: each `PoolRoute\\|POOL`, `NullRoute`, `ErrorRoute\\|TEXT`, or a mapping "
-		  "with `type` and `pool` or `response`" },
+	  .help = "named routes: each `PoolRoute\\|POOL`, or a mapping with `type` and `pool`" },
 	{ .key = "route", .type = SETTING_READER, .unit = "route",
 	  .help = "the route of listeners that name neither pool nor route; its own name is `default`" },
 };

@@ -21,8 +21,6 @@ static void route_check_pool(const struct topology *t, const struct node *n, con
 
 static const struct route_type route_types[] = {
 	{ "PoolRoute", "pool", true, route_check_pool },
-	{ "NullRoute", NULL, false, NULL },
-	{ "ErrorRoute", "response", false, NULL },
 };
 
 static const struct route_type *route_type_find(const char *name, size_t n)
@@ -37,7 +35,7 @@ static void route_unknown_type(const struct node *n, const char *name, size_t by
 			       struct report *r)
 {
 	report_error(r, n, AT_VALUE,
-		     "unknown route type '%.*s': supported are PoolRoute, NullRoute, ErrorRoute",
+		     "unknown route type '%.*s': supported is PoolRoute",
 		     (int)(bytes < 60 ? bytes : 60), name);
 }
 

@@ -12,6 +12,7 @@
 #include "proxy/proxy_control.h"
 #include "proxy/addresses.h"
 #include "proxy/exporter.h"
+#include "proxy/topology_file.h"
 
 enum {
 	SECOND_US = 1000000,
@@ -135,7 +136,10 @@ static void proxy_on_mail(void *owner, const struct mail *m)
 	switch ((enum main_mail)m->kind) {
 	case MAIN_ADOPTED: /* proxy_run() or the control socket waits for it */ break;
 	case MAIN_SNAPSHOT_DEAD: proxy_on_snapshot_dead(p, m->p); break;
-	case MAIN_DEST: proxy_on_dest(p, m->id, (uint32_t)m->fd, m->number != 0); break;
+	case MAIN_DEST:
+		proxy_on_dest(p, m->id, (uint32_t)m->fd, m->number != 0);
+		if (p->control) proxy_control_health(p);
+		break;
 	case MAIN_DRAINED:
 		if (++p->drained_workers == p->worker_count) proxy_stop_workers(p);
 		break;
@@ -149,6 +153,7 @@ static void proxy_on_second(int fd, short what, void *owner)
 	struct proxy *p = owner;
 	if (ejections_expire(&p->ejections, clock_now_us())) proxy_publish_or_log(p);
 	log_flush();
+	if (p->control && clock_now_us() - p->health_told_us >= SECOND_US) proxy_control_health(p);
 	uint64_t watchdog_us = daemon_watchdog_us();
 	if (watchdog_us) daemon_notify("WATCHDOG=1");
 	/* An ejection is to end when it may, not up to a second later. */
@@ -400,7 +405,12 @@ enum err proxy_init(struct proxy *p, const struct options *o, struct config *con
 					     .config_at_us = clock_wall_us() };
 	LIST_INIT(&p->ejections.list);
 	p->identities = identities_new();
-	p->topology = topology_copy(config->topology);
+	p->topology = topology_file_load(&config->proxy);
+	p->pushed = p->topology != NULL;
+	if (p->pushed)
+		log_notice("starting with the saved topology, version %llu",
+			   (unsigned long long)p->topology->version);
+	else p->topology = topology_copy(config->topology);
 	if (!p->identities || !p->topology || !io_loop_init(&p->loop) || !proxy_init_signals(p) ||
 	    !mailbox_init(&p->mail, &p->loop, proxy_on_mail, p))
 		return ERR_NOMEM;
@@ -428,10 +438,23 @@ bool proxy_all_adopted(const struct proxy *p)
 	return true;
 }
 
+/* Does every listener lead to a pool? */
+static bool proxy_leads_everywhere(const struct proxy *p)
+{
+	for (uint32_t i = 0; i < p->listeners.count; i++)
+		if (p->listeners.by_number[i] &&
+		    (i >= p->snapshot->entry_count || !p->snapshot->entries[i]))
+			return false;
+	return true;
+}
+
 void proxy_run(struct proxy *p, void (*ready)(struct proxy *p, void *ctx), void *ctx)
 {
 	io_timer_set(&p->second, SECOND_US);
-	while (!proxy_all_adopted(p)) io_loop_turn(&p->loop);
+	if (!proxy_leads_everywhere(p)) log_notice("waiting for the agent to name the pools");
+	while (!p->stopped && (!proxy_leads_everywhere(p) || !proxy_all_adopted(p)))
+		io_loop_turn(&p->loop);
+	if (p->stopped) return;
 	listeners_start(&p->listeners);
 	p->process.ready = true;
 	daemon_notify("READY=1");

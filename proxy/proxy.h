@@ -36,6 +36,8 @@ struct proxy {
 	struct snapshot *snapshot; /* newest; one reference                                       */
 	uint32_t snapshots_alive;
 	bool undrained; /* older snapshots are still in use                            */
+	uint64_t health_told_us; /* monotonic: when subscribers last heard of it                */
+	uint64_t lease_until_us; /* monotonic; 0: never granted. The agent renews it            */
 
 	int signal_fd;
 	struct io_watch signals;

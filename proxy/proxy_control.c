@@ -7,8 +7,9 @@
 
 #include "common/log.h"
 #include "proxy/control.h"
+#include "proxy/topology_file.h"
 
-enum { ADOPT_WAIT_MS = 2000, ADOPT_POLL_US = 50 };
+enum { ADOPT_WAIT_MS = 2000, ADOPT_POLL_US = 50, LEASE_MAX_MS = 86400000 };
 
 static enum err control_refuse(struct err_at *where_out, const char *where, const char *why)
 {
@@ -30,10 +31,12 @@ static void boot_id(char *out, size_t size)
 static json_t *topology_state(const struct proxy *p)
 {
 	const struct topology *t = p->topology;
-	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:b}", "lineage", t->lineage ? t->lineage : "",
+	uint64_t now = clock_now_us(), until = p->lease_until_us;
+	json_int_t lease_ms = until > now ? (json_int_t)((until - now) / 1000) : 0;
+	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:b, s:I}", "lineage", t->lineage ? t->lineage : "",
 			 "epoch", (json_int_t)t->epoch, "step", (json_int_t)t->step, "version",
 			 (json_int_t)t->version, "source", p->pushed ? "control" : "file",
-			 "drained", !p->undrained);
+			 "drained", !p->undrained, "lease_ms", lease_ms);
 }
 
 static enum err control_hello(void *ctx, const json_t *params, json_t **result_out,
@@ -111,6 +114,7 @@ static enum err control_apply(void *ctx, const json_t *params, json_t **result_o
 		log_warn("refused a topology: %s: %s", where_out->where, where_out->why);
 		return e;
 	}
+	if (!again) topology_file_save(&p->config->proxy, p->topology);
 	if (!control_await_adoption(p)) {
 		control_refuse(where_out, "", "a worker has not taken it over yet");
 		return ERR_TIMEOUT;
@@ -128,6 +132,21 @@ void proxy_control_drained(struct proxy *p)
 	json_object_set_new(event, "event", json_string("drained"));
 	control_broadcast(p->control, CONTROL_TOPOLOGY, event);
 	json_decref(event);
+}
+
+/* The agent says for how long this proxy may go on as it is, from now. It renews in time; a topology
+ * in transition stops serving the keys that move when it does not. */
+static enum err control_lease_renew(void *ctx, const json_t *params, json_t **result_out,
+				    struct err_at *where_out)
+{
+	struct proxy *p = ctx;
+	const json_t *ms = json_object_get(params, "lease_ms");
+	if (!json_is_integer(ms) || json_integer_value(ms) < 0 ||
+	    json_integer_value(ms) > LEASE_MAX_MS)
+		return control_refuse(where_out, "$.lease_ms", "milliseconds, up to a day");
+	p->lease_until_us = clock_now_us() + (uint64_t)json_integer_value(ms) * 1000;
+	*result_out = topology_state(p);
+	return ERR_NONE;
 }
 
 static enum err control_topology_show(void *ctx, const json_t *params, json_t **result_out,
@@ -220,6 +239,50 @@ static enum err control_route_trace(void *ctx, const json_t *params, json_t **re
 	return ERR_NONE;
 }
 
+/* --- health ----------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	enum server_metric metric;
+} health_figures[] = {
+	{ "tko_workers", SERVER_tko_workers },
+	{ "requests", SERVER_requests },
+	{ "responses", SERVER_responses },
+	{ "timeouts", SERVER_server_timedout },
+	{ "connect_errors", SERVER_connect_err },
+	{ "errors", SERVER_server_err },
+	{ "desync", SERVER_desync },
+};
+
+static json_t *health_of(const struct stats_server *s)
+{
+	json_t *d = json_object();
+	for (size_t k = 0; k < sizeof(health_figures) / sizeof(health_figures[0]); k++)
+		json_object_set_new(
+		    d, health_figures[k].name,
+		    json_integer((json_int_t)stats_server_sum(s, health_figures[k].metric)));
+	return d;
+}
+
+void proxy_control_health(struct proxy *p)
+{
+	p->health_told_us = clock_now_us();
+	if (!p->snapshot || !control_has_subscribers(p->control, CONTROL_HEALTH)) return;
+	json_t *pools = json_object();
+	for (uint32_t i = 0; i < p->snapshot->topology->pool_count; i++) {
+		const struct server_pool *pool = &p->snapshot->pools[i];
+		json_t *servers = json_object();
+		for (uint32_t k = 0; k < pool->spec->server_count; k++)
+			json_object_set_new(servers, pool->spec->servers[k].ring_name,
+					    health_of(pool->servers[k].stats));
+		json_object_set_new(pools, pool->spec->name, servers);
+	}
+	json_t *event = json_pack("{s:s, s:i, s:o}", "event", "health", "threads",
+				  (int)p->worker_count, "pools", pools);
+	control_broadcast(p->control, CONTROL_HEALTH, event);
+	json_decref(event);
+}
+
 /* --- the rest --------------------------------------------------------------------------------- */
 
 static enum err control_stats_show(void *ctx, const json_t *params, json_t **result_out,
@@ -272,6 +335,7 @@ static const struct control_ops ops = {
 	.hello = control_hello,
 	.topology_apply = control_apply,
 	.topology_show = control_topology_show,
+	.lease_renew = control_lease_renew,
 	.pool_show = control_pool_show,
 	.server_show = control_server_show,
 	.route_trace = control_route_trace,

@@ -471,19 +471,15 @@ START_TEST(native_routes)
 	parse_good(LISTENER("listen: ':1'") "route: PoolRoute|a\n");
 	ck_assert_str_eq(config->listeners[0].route, "default");
 	ck_assert_ptr_null(config->listeners[0].pool);
-	parse_good(LISTENER("listen: ':1', route: r, protocol: redis") "routes: {r: NullRoute}\n");
-	ck_assert_int_eq(config->listeners[0].protocol, PROTOCOL_REDIS);
 	parse_good(LISTENER("listen: ':1', route: r") "routes: {r: {type: PoolRoute, pool: a}}\n");
-	parse_bad(LISTENER("listen: ':1', route: r") "routes: {r: NullRoute}\n", "f:2:13",
-		  "'protocol' must be given");
 	parse_bad(LISTENER("listen: ':1', pool: a") "routes: {r: HashRoute}\n", "f:3:13",
-		  "supported are PoolRoute, NullRoute, ErrorRoute");
+		  "supported is PoolRoute");
 	parse_bad(LISTENER("listen: ':1', pool: a") "routes: {r: PoolRoute|b}\n", "f:3:13",
 		  "pool 'b' is not defined");
 	parse_bad(LISTENER("listen: ':1', pool: a") "routes: {r: {type: PoolRoute}}\n", "f:3:13",
 		  "PoolRoute needs 'pool'");
-	parse_bad(LISTENER("listen: ':1', pool: a") "routes: {r: {type: NullRoute, pool: a}}\n",
-		  "f:3:31", "unknown key 'pool' in a NullRoute");
+	parse_bad(LISTENER("listen: ':1', pool: a") "routes: {r: {type: PoolRoute, pool: a, poll: a}}\n",
+		  "f:3:40", "unknown key 'poll' in a PoolRoute");
 }
 END_TEST
 
