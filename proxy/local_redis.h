@@ -1,6 +1,7 @@
 /* local_redis.h - shared by the files that answer Redis commands in the proxy itself.
  *
- *   local_redis.c          who answers what; connection commands, NOAUTH
+ *   local_redis.c          who answers what; the small ones
+ *   local_redis_auth.c     AUTH, HELLO, NOAUTH
  *   local_redis_client.c   CLIENT
  *   local_redis_command.c  COMMAND, X HELP
  *   local_redis_info.c     INFO
@@ -23,6 +24,7 @@ struct answer {
 	struct scratch *out;
 };
 
+void answer_auth(struct answer *a);
 void answer_client_caching(struct answer *a);
 void answer_client_getname(struct answer *a);
 void answer_client_getredir(struct answer *a);
@@ -42,6 +44,7 @@ void answer_command_getkeys(struct answer *a);
 void answer_command_info(struct answer *a);
 void answer_command_list(struct answer *a);
 void answer_config_get(struct answer *a);
+void answer_hello(struct answer *a);
 void answer_help(struct answer *a);
 void answer_info(struct answer *a);
 
@@ -67,8 +70,10 @@ static inline struct slice arg(const struct answer *a, uint32_t i)
 /* -?[0-9]+ within 64 bits, nothing else. */
 bool arg_integer(struct slice s, int64_t *value_out);
 
-/* CLIENT SETNAME, HELLO SETNAME: false when the name was refused, with the error written. */
-bool session_set_name(struct answer *a, struct slice name);
+/* CLIENT SETNAME, HELLO SETNAME: false when the name is no good, with the error written. */
+bool check_client_name(struct answer *a, struct slice name);
+/* An empty one takes the name away. */
+void session_set_name(struct session *s, struct slice name);
 
 /* redis' patterns: * ? [a-z] [^a] \x; letters in any case. */
 bool glob_matches(struct slice pattern, const char *text);

@@ -31,24 +31,27 @@ static void set_name(char **name, struct slice value)
 	if (!*name) abort();
 }
 
-bool session_set_name(struct answer *a, struct slice name)
+bool check_client_name(struct answer *a, struct slice name)
 {
-	if (!is_plain(name)) {
+	bool plain = is_plain(name);
+	if (!plain)
 		put_error(a, "ERR Client names cannot contain spaces, newlines or special "
 			     "characters.");
-		return false;
-	}
-	if (name.n > NAME_MAX_BYTES) {
+	else if (name.n > NAME_MAX_BYTES)
 		put_error(a, "ERR Client names cannot be longer than %d bytes.", NAME_MAX_BYTES);
-		return false;
-	}
-	if (name.n || a->env->session->names) set_name(&session_names(a->env->session)->name, name);
-	return true;
+	return plain && name.n <= NAME_MAX_BYTES;
+}
+
+void session_set_name(struct session *s, struct slice name)
+{
+	if (name.n || s->names) set_name(&session_names(s)->name, name);
 }
 
 void answer_client_setname(struct answer *a)
 {
-	if (session_set_name(a, arg(a, 2))) put_status(a, "OK");
+	if (!check_client_name(a, arg(a, 2))) return;
+	session_set_name(a->env->session, arg(a, 2));
+	put_status(a, "OK");
 }
 
 void answer_client_getname(struct answer *a)

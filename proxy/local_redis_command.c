@@ -220,21 +220,44 @@ void answer_command_docs(struct answer *a)
 		if ((row = find_shown(arg(a, i)))) put_docs(a, row);
 }
 
+/* The row of the command that stands in argv[2], which may be one of a family. */
+static const struct resp_command *quoted_row(const struct answer *a)
+{
+	const struct resp_command *row = resp_command_find(arg(a, 2));
+	if (!row || !(row->flags & RESP_CONTAINER) || a->cmd->argc < 4) return row;
+	return resp_subcommand_find(row, arg(a, 3));
+}
+
+static void put_keys(struct answer *a, const struct command *cmd)
+{
+	if (cmd->info->id == RESP_NOT_ALLOWED) {
+		scratch_puts(a->out, cmd->error);
+		return;
+	}
+	if (cmd->key_count == 0) {
+		put_error(a, "ERR The command has no key arguments");
+		return;
+	}
+	put_array(a, cmd->key_count);
+	for (uint32_t i = 0; i < cmd->key_count; i++) resp_put_bulk(a->out, command_key(cmd, i));
+}
+
 void answer_command_getkeys(struct answer *a)
 {
-	struct parser p = { 0 };
+	const struct resp_command *row = quoted_row(a);
 	struct command cmd = { .argc = a->cmd->argc - 2 };
-	memcpy(parser_argv(&p, cmd.argc), a->cmd->argv + 2, cmd.argc * sizeof(*p.argv));
-	cmd.argv = p.argv;
-	resp_resolve(&p, a->env->limits, &cmd);
-	if (cmd.info->id == RESP_NOT_KNOWN) put_error(a, "ERR Invalid command specified");
-	else if (!resp_arity_fits(resp_command_of(cmd.info), cmd.argc))
+	if (!row) {
+		put_error(a, "ERR Invalid command specified");
+	} else if (!resp_arity_fits(row, cmd.argc)) {
 		put_error(a, "ERR Invalid number of arguments specified for command");
-	else if (cmd.info->id == RESP_NOT_ALLOWED) scratch_puts(a->out, cmd.error);
-	else if (cmd.key_count == 0) put_error(a, "ERR The command has no key arguments");
-	else put_array(a, cmd.key_count);
-	for (uint32_t i = 0; i < cmd.key_count; i++) resp_put_bulk(a->out, command_key(&cmd, i));
-	parser_fini(&p);
+	} else {
+		struct parser p = { 0 };
+		memcpy(parser_argv(&p, cmd.argc), a->cmd->argv + 2, cmd.argc * sizeof(*p.argv));
+		cmd.argv = p.argv;
+		resp_resolve(&p, a->env->limits, &cmd);
+		put_keys(a, &cmd);
+		parser_fini(&p);
+	}
 }
 
 /* COMMAND LIST [FILTERBY what value]; in a NULL filter everything matches. */

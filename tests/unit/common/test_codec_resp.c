@@ -168,8 +168,6 @@ START_TEST(request_at_every_split)
 {
 	const struct request_row *row = &requests[_i];
 	size_t n = strlen(row->in), skip;
-	/* Whole, then with a first piece of every length; `decided` is where one byte more would
-	 * not change anything. */
 	for (size_t cut = 0; cut <= n; cut++) {
 		struct parse_resume resume = { 0 };
 		struct command cmd;
