@@ -199,7 +199,7 @@ void outq_consume(struct buf_pool *p, struct outq *q, size_t n)
 		n -= q->head->len;
 		outq_drop_head(p, q);
 	}
-	if (n > 0) {
+	if (q->head && n > 0) {
 		q->head->off += (uint32_t)n;
 		q->head->len -= (uint32_t)n;
 	}

@@ -342,7 +342,8 @@ static size_t conn_parse_one(struct conn *c, struct buf *b, const char *data, si
 		return 0;
 	}
 	struct reply reply = { 0 };
-	struct slice sent = greeting ? (struct slice){ 0 } : req->sent;
+	struct slice sent = { 0 };
+	if (!greeting) sent = req->sent;
 	enum parse_result r =
 	    c->dest->pool->codec->parse_reply(info, sent, data, n, &c->resume, &reply);
 	if (r == PARSE_NEED) {
