@@ -21,8 +21,8 @@ enum store_rc {
 	STORE_NODE_EXISTS,
 	STORE_BAD_VERSION,
 	STORE_NOT_EMPTY,
-	STORE_AWAY,      /* no connection; whether a write happened is not known */
-	STORE_REFUSED,   /* no permission */
+	STORE_AWAY,	 /* no connection; whether a write happened is not known */
+	STORE_REFUSED,	 /* no permission */
 	STORE_TOO_LARGE, /* over STORE_DATA_MAX: nothing was sent */
 	STORE_INVALID,
 };
@@ -31,9 +31,9 @@ enum { STORE_DATA_MAX = 512 * 1024, STORE_PATH_MAX = 512, STORE_ANY_VERSION = -1
 
 struct store_stat {
 	int32_t version; /* of the data; for compare-and-set */
-	int64_t mzxid;   /* modification id; grows with every change anywhere in the tree */
+	int64_t mzxid;	 /* modification id; grows with every change anywhere in the tree */
 	int64_t czxid;
-	bool mine;       /* an ephemeral node of this session */
+	bool mine; /* an ephemeral node of this session */
 	uint32_t children;
 };
 
@@ -46,7 +46,7 @@ enum store_flag {
 enum store_session {
 	STORE_CONNECTED,   /* the same session, connected (again): read everything again        */
 	STORE_NEW_SESSION, /* connected; all ephemeral nodes of before are gone or will go      */
-	STORE_LOST,        /* not connected; the session may still live                         */
+	STORE_LOST,	   /* not connected; the session may still live                         */
 };
 
 typedef void (*store_data_fn)(void *ctx, enum store_rc rc, struct slice data,

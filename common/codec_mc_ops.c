@@ -35,11 +35,11 @@ const struct op_info mc_ops[MC_OP_COUNT] = {
 			   .shape = MC_SHAPE_VERSION },
 };
 
-#define ADMIN(verb) { verb, mc_parse_refused, &mc_ops[MC_ADMIN_REFUSED],                            \
+#define ADMIN(verb) { verb, mc_parse_refused, &mc_ops[MC_ADMIN_REFUSED],                           \
 		      { "CLIENT_ERROR " verb " not allowed\r\n",                                    \
 			sizeof("CLIENT_ERROR " verb " not allowed\r\n") - 1 } }
 #define META_REFUSAL "CLIENT_ERROR meta commands not supported\r\n"
-#define META(verb, parse) { verb, parse, &mc_ops[MC_META_REFUSED],                                  \
+#define META(verb, parse) { verb, parse, &mc_ops[MC_META_REFUSED],                                 \
 			    { META_REFUSAL, sizeof(META_REFUSAL) - 1 } }
 #define NO_REFUSAL { "", 0 }
 

@@ -50,8 +50,8 @@ static bool write_new(const char *path, struct slice body)
 			 crc32_z(0, (const unsigned char *)body.p, body.n), body.n);
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0) return false;
-	bool good = write_all(fd, header, (size_t)n) && write_all(fd, body.p, body.n) &&
-		    fsync(fd) == 0;
+	bool good =
+	    write_all(fd, header, (size_t)n) && write_all(fd, body.p, body.n) && fsync(fd) == 0;
 	return close(fd) == 0 && good;
 }
 

@@ -1,8 +1,9 @@
-/* saved.h - a file that survives crashes: written whole or not at all, two generations, checksummed.
+/* saved.h - a file that survives crashes: written whole or not at all, two generations,
+ * checksummed.
  *
  * The file is one header line ("twinring-saved 1 CRC32 LENGTH") and a body. A new one is written
- * beside it, synced, and renamed over it; the one before stays as PATH.old. Reading takes the newest
- * that is whole.
+ * beside it, synced, and renamed over it; the one before stays as PATH.old. Reading takes the
+ * newest that is whole.
  *
  * Threads: any; blocks on the disk. Errors: ERR_IO with path and reason in *where_out.
  */

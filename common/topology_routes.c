@@ -34,8 +34,7 @@ static const struct route_type *route_type_find(const char *name, size_t n)
 static void route_unknown_type(const struct node *n, const char *name, size_t bytes,
 			       struct report *r)
 {
-	report_error(r, n, AT_VALUE,
-		     "unknown route type '%.*s': supported is PoolRoute",
+	report_error(r, n, AT_VALUE, "unknown route type '%.*s': supported is PoolRoute",
 		     (int)(bytes < 60 ? bytes : 60), name);
 }
 

@@ -53,7 +53,7 @@ enum { NO_OP = -1 };
 
 static const struct control_method {
 	const char *name;
-	int op; /* offset of the control_fn, or NO_OP */
+	int op;		 /* offset of the control_fn, or NO_OP */
 	unsigned topics; /* that a successful call subscribes to */
 } methods[] = {
 	{ "hello", OP(hello), 0 },

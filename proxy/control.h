@@ -40,15 +40,15 @@ struct control_ops {
 	control_fn hello;	   /* "hello": identity, versions, what runs now                */
 	control_fn topology_apply; /* "topology.apply": also subscribes the caller to events    */
 	control_fn topology_show;  /* "topology.show"                                           */
-	control_fn lease_renew;	   /* \"lease.renew\"  {lease_ms}                                  */
-	control_fn pool_show;	   /* "pool.show"    {pool}                                     */
-	control_fn server_show;	   /* "server.show"  {pool, server}                             */
-	control_fn route_trace;	   /* "route.trace"  {pool, key}                                */
-	control_fn stats_show;	   /* "stats.show"                                              */
-	control_fn log_set;	   /* "log.set"      {level}                                    */
-	control_fn drain;	   /* "drain"                                                   */
-	control_fn shutdown;	   /* "shutdown"                                                */
-				   /* "subscribe", "health.subscribe" only subscribe. */
+	control_fn lease_renew; /* \"lease.renew\"  {lease_ms}                                  */
+	control_fn pool_show;	/* "pool.show"    {pool}                                     */
+	control_fn server_show; /* "server.show"  {pool, server}                             */
+	control_fn route_trace; /* "route.trace"  {pool, key}                                */
+	control_fn stats_show;	/* "stats.show"                                              */
+	control_fn log_set;	/* "log.set"      {level}                                    */
+	control_fn drain;	/* "drain"                                                   */
+	control_fn shutdown;	/* "shutdown"                                                */
+				/* "subscribe", "health.subscribe" only subscribe. */
 };
 
 /* Take the lock and listen. ERR_IO: another process lives there, or the path is unusable. */

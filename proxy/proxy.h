@@ -35,7 +35,7 @@ struct proxy {
 	bool pushed;		   /* it came through the control socket, not from the file       */
 	struct snapshot *snapshot; /* newest; one reference                                       */
 	uint32_t snapshots_alive;
-	bool undrained; /* older snapshots are still in use                            */
+	bool undrained;		 /* older snapshots are still in use                            */
 	uint64_t health_told_us; /* monotonic: when subscribers last heard of it                */
 	uint64_t lease_until_us; /* monotonic; 0: never granted. The agent renews it            */
 

@@ -33,10 +33,11 @@ static json_t *topology_state(const struct proxy *p)
 	const struct topology *t = p->topology;
 	uint64_t now = clock_now_us(), until = p->lease_until_us;
 	json_int_t lease_ms = until > now ? (json_int_t)((until - now) / 1000) : 0;
-	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:b, s:I}", "lineage", t->lineage ? t->lineage : "",
-			 "epoch", (json_int_t)t->epoch, "step", (json_int_t)t->step, "version",
-			 (json_int_t)t->version, "source", p->pushed ? "control" : "file",
-			 "drained", !p->undrained, "lease_ms", lease_ms);
+	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:b, s:I}", "lineage",
+			 t->lineage ? t->lineage : "", "epoch", (json_int_t)t->epoch, "step",
+			 (json_int_t)t->step, "version", (json_int_t)t->version, "source",
+			 p->pushed ? "control" : "file", "drained", !p->undrained, "lease_ms",
+			 lease_ms);
 }
 
 static enum err control_hello(void *ctx, const json_t *params, json_t **result_out,
@@ -134,8 +135,8 @@ void proxy_control_drained(struct proxy *p)
 	json_decref(event);
 }
 
-/* The agent says for how long this proxy may go on as it is, from now. It renews in time; a topology
- * in transition stops serving the keys that move when it does not. */
+/* The agent says for how long this proxy may go on as it is, from now. It renews in time; a
+ * topology in transition stops serving the keys that move when it does not. */
 static enum err control_lease_renew(void *ctx, const json_t *params, json_t **result_out,
 				    struct err_at *where_out)
 {

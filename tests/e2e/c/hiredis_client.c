@@ -14,10 +14,10 @@ static void fail(const char *what, const redisReply *r)
 	exit(1);
 }
 
-#define CHECK(what, r, condition)                     \
-	do {                                          \
+#define CHECK(what, r, condition)                        \
+	do {                                             \
 		if (!(r) || !(condition)) fail(what, r); \
-		freeReplyObject(r);                   \
+		freeReplyObject(r);                      \
 	} while (0)
 
 static void day(void)
@@ -33,9 +33,9 @@ static void day(void)
 	r = redisCommand(c, "MSET hi:1 a hi:2 b hi:3 c");
 	CHECK("mset", r, r->type == REDIS_REPLY_STATUS);
 	r = redisCommand(c, "MGET hi:3 hi:none hi:1");
-	CHECK("mget", r, r->elements == 3 && !strcmp(r->element[0]->str, "c") &&
-			     r->element[1]->type == REDIS_REPLY_NIL &&
-			     !strcmp(r->element[2]->str, "a"));
+	CHECK("mget", r,
+	      r->elements == 3 && !strcmp(r->element[0]->str, "c") &&
+		  r->element[1]->type == REDIS_REPLY_NIL && !strcmp(r->element[2]->str, "a"));
 	for (int i = 0; i < 1000; i++) {
 		redisAppendCommand(c, "SET hi:p%d %d", i, i);
 		redisAppendCommand(c, i == 500 ? "INCR hi:bin" : "GET hi:p%d", i);
@@ -46,10 +46,8 @@ static void day(void)
 		if (redisGetReply(c, (void **)&r)) fail("pipeline", NULL);
 		CHECK("pipeline set", r, r->type == REDIS_REPLY_STATUS);
 		if (redisGetReply(c, (void **)&r)) fail("pipeline", NULL);
-		if (i == 500)
-			CHECK("pipeline error", r, r->type == REDIS_REPLY_ERROR);
-		else
-			CHECK("pipeline get", r, !strcmp(r->str, want));
+		if (i == 500) CHECK("pipeline error", r, r->type == REDIS_REPLY_ERROR);
+		else CHECK("pipeline get", r, !strcmp(r->str, want));
 	}
 	r = redisCommand(c, "DEL hi:1 hi:2 hi:3 hi:none");
 	CHECK("del", r, r->integer == 3);

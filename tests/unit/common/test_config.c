@@ -478,8 +478,9 @@ START_TEST(native_routes)
 		  "pool 'b' is not defined");
 	parse_bad(LISTENER("listen: ':1', pool: a") "routes: {r: {type: PoolRoute}}\n", "f:3:13",
 		  "PoolRoute needs 'pool'");
-	parse_bad(LISTENER("listen: ':1', pool: a") "routes: {r: {type: PoolRoute, pool: a, poll: a}}\n",
-		  "f:3:40", "unknown key 'poll' in a PoolRoute");
+	parse_bad(
+	    LISTENER("listen: ':1', pool: a") "routes: {r: {type: PoolRoute, pool: a, poll: a}}\n",
+	    "f:3:40", "unknown key 'poll' in a PoolRoute");
 }
 END_TEST
 
