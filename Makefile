@@ -86,11 +86,79 @@ $(LG): $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/*.c))
 bench: $(B)/twinring-proxy $(LG) ## compare with nutcracker: CPU, throughput, latency, memory
 	@/usr/bin/python3 tests/bench/run.py --build $(B) $(BENCH)
 
-# --- fuzzing: make fuzz T=codec_resp SECS=60 ---------------------------------------------------------
-FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+# --- fuzzing: make fuzz T=codec_resp_request SECS=60; T=all for each in turn ---------------------------
+FUZZ   := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAY := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(wildcard tests/fuzz/fuzz_*.c))
+T    ?= all
+SECS ?= 60
+
 $(FUZZ): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -fsanitize=fuzzer -pthread -o $@ $^ $(LDLIBS)
+
+$(REPLAY): $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(PROXY) $(COMMON)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -pthread -o $@ $^ $(LDLIBS)
+
+.PHONY: fuzz fuzz-replay fuzz-build replay-build
+fuzz-build: $(if $(filter all,$(T)),$(FUZZ),$(B)/tests/fuzz/fuzz_$(T))
+replay-build: $(REPLAY)
+fuzz: ## look for inputs that break T (or all) for SECS seconds each; needs clang
+	@$(MAKE) --no-print-directory MODE=fuzz T=$(T) fuzz-build
+	@tests/fuzz/run.sh fuzz $(T) $(SECS)
+fuzz-replay: ## try every known input again, with the sanitizers of any compiler
+	@$(MAKE) --no-print-directory MODE=asan replay-build
+	@tests/fuzz/run.sh replay
+
+# --- lint and format ------------------------------------------------------------------------------------
+TIDY := $(patsubst %.c,build/lint/%.tidy,$(wildcard common/*.c proxy/*.c proxy/routes/*.c agent/*.c agent/ctl/*.c))
+build/lint/%.tidy: %.c .clang-tidy $(B)/%.o
+	$(call say,TIDY)
+	@mkdir -p $(@D)
+	$(Q)clang-tidy --quiet $< -- $(filter-out -MMD -MP,$(std)) $(pkg_cflags) >$@.log 2>&1 || \
+		{ cat $@.log; exit 1; }
+	@touch $@
+
+.PHONY: lint tidy format
+tidy: $(TIDY)
+lint: $(B)/twinring-proxy ## layers, documentation, clang-tidy, cppcheck, shellcheck, formatting
+	@status=0; \
+	$(MAKE) --no-print-directory -k tidy || status=1; \
+	$(MAKE) --no-print-directory format FORMAT_CHECK=1 || status=1; \
+	tests/lint/run.sh $(B) || status=1; exit $$status
+format: ## format the C sources; FORMAT_CHECK=1 only says which are not
+	@git ls-files --cached --others --exclude-standard '*.[ch]' | \
+		xargs clang-format $(if $(FORMAT_CHECK),--dry-run -Werror,-i)
+
+# --- install: make install PREFIX=/usr DESTDIR=/tmp/package ----------------------------------------------
+SYSCONFDIR ?= /etc
+INSTALL := \
+	755:$(B)/twinring-proxy:$(PREFIX)/bin/twinring-proxy \
+	644:deploy/twinring-proxy.8:$(PREFIX)/share/man/man8/twinring-proxy.8 \
+	644:deploy/twinring-proxy.yml.5:$(PREFIX)/share/man/man5/twinring-proxy.yml.5 \
+	644:deploy/bash-completion:$(PREFIX)/share/bash-completion/completions/twinring-proxy \
+	644:deploy/twinring-proxy.service:$(PREFIX)/lib/systemd/system/twinring-proxy.service \
+	644:deploy/twinring.sysusers:$(PREFIX)/lib/sysusers.d/twinring.conf \
+	644:deploy/logrotate:$(SYSCONFDIR)/logrotate.d/twinring \
+	$(foreach f,README.md LICENSE $(wildcard deploy/*.md deploy/samples/*.yml),\
+		644:$(f):$(PREFIX)/share/doc/twinring/$(patsubst deploy/%,%,$(f)))
+
+.PHONY: install uninstall man
+install: all ## install under DESTDIR and PREFIX; NUTCRACKER=1 also under that program's name
+	@for entry in $(INSTALL); do \
+		from=$${entry#*:}; to=$(DESTDIR)$${from#*:}; from=$${from%%:*}; \
+		install -D -m $${entry%%:*} $$from $$to && echo "  $$to" || exit 1; \
+	done
+	@sed -i 's,/usr/bin/twinring,$(PREFIX)/bin/twinring,' \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/twinring-proxy.service
+	$(if $(NUTCRACKER),ln -sf twinring-proxy $(DESTDIR)$(PREFIX)/bin/nutcracker)
+uninstall: ## remove what install put there, configuration and data excepted
+	@for entry in $(INSTALL); do rm -f $(DESTDIR)$${entry##*:}; done
+	@if [ "$$(readlink $(DESTDIR)$(PREFIX)/bin/nutcracker)" = twinring-proxy ]; then \
+		rm -f $(DESTDIR)$(PREFIX)/bin/nutcracker; fi
+	@rmdir $(DESTDIR)$(PREFIX)/share/doc/twinring/samples $(DESTDIR)$(PREFIX)/share/doc/twinring
+man: ## make the manual of the configuration again, from deploy/settings.md
+	@deploy/man5.py >deploy/twinring-proxy.yml.5
 
 .PHONY: clean
 clean: ## remove everything that was built
@@ -98,7 +166,7 @@ clean: ## remove everything that was built
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 .DEFAULT_GOAL := all
 .SECONDARY:

@@ -1,0 +1,30 @@
+#!/bin/sh
+# documented.sh - every option and metric is in the manuals. That settings.md and metrics.md are
+# what the tables say is for the unit tests (test_config, test_stats); here is the rest.
+: "${BUILD:=build/release}"
+status=0
+complain() { echo "$1"; status=1; }
+
+# Command line: every long option in the manual page and in the completion.
+for option in $("$BUILD/twinring-proxy" --help | grep -oE '^ .*--[a-z-]+' | grep -oE '[a-z-]+$' | sed 's/^--//'); do
+	grep -qF -- "\\-\\-$(echo "$option" | sed 's/-/\\-/g')" deploy/twinring-proxy.8 ||
+		complain "deploy/twinring-proxy.8: no --$option"
+	grep -qF -- "--$option" deploy/bash-completion || complain "deploy/bash-completion: no --$option"
+done
+
+# Settings: the manual page is made from settings.md; the sample shows every one of ours.
+deploy/man5.py | cmp -s - deploy/twinring-proxy.yml.5 ||
+	complain "deploy/twinring-proxy.yml.5 is old: make man"
+missing=$(sed -n '/^## proxy/,/^## server$/p' deploy/settings.md | tr '\140' ' ' |
+	sed -n 's/^|  \([a-z_]*\)  |.*/\1/p' | while read -r name; do
+		grep -qE "(^|[ {])$name:" deploy/samples/twinring.yml ||
+			echo "deploy/samples/twinring.yml: no $name"
+	done)
+[ -z "$missing" ] || complain "$missing"
+
+# Metrics.
+missing=$(sed -n 's/^METRIC([A-Z]*, \([a-z_0-9]*\),.*/\1/p' proxy/metrics.def | while read -r name; do
+	grep -q "^| .\(worker_\)\?$name. |" deploy/metrics.md || echo "deploy/metrics.md: no $name"
+done)
+[ -z "$missing" ] || complain "$missing"
+exit $status
