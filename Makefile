@@ -76,6 +76,16 @@ check-tsan: ## unit tests and the threaded end-to-end tests under ThreadSanitize
 check-build-unit: $(UNIT)
 check-build-sim: $(SIM)
 
+# --- simulation: the data path under a fake clock and scripted sockets -----------------------------
+SIM_HARNESS := $(patsubst %.c,$(B)/%.o,$(filter-out tests/sim/test_%,$(wildcard tests/sim/*.c)))
+SIM_COMMON  := $(filter-out $(B)/common/io.o $(B)/common/clock.o,$(COMMON))
+$(SIM): $(B)/%: $(B)/%.o $(SIM_HARNESS) $(PROXY) $(SIM_COMMON)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -pthread $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
+
+.PHONY: sim
+sim: $(SIM) ## build the simulations
+
 # --- bench: make bench BENCH='--quick --only get' --------------------------------------------------
 LG := $(B)/tests/bench/lg
 $(LG): $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/*.c))

@@ -125,6 +125,11 @@ int io_connect_result(int fd)
 	return why;
 }
 
+void io_shutdown_write(int fd)
+{
+	shutdown(fd, SHUT_WR);
+}
+
 void io_close(int fd)
 {
 	close(fd);

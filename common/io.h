@@ -62,6 +62,8 @@ ssize_t io_writev(int fd, const struct iovec *iov, int count);
 int io_connect(const struct sockaddr *addr, socklen_t len, bool keepalive, bool *pending_out);
 /* 0, or the errno that the connection attempt ended in. */
 int io_connect_result(int fd);
+/* Send no more; the peer reads to the end. */
+void io_shutdown_write(int fd);
 void io_close(int fd);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <sys/socket.h>
 
 #include "common/log.h"
 #include "common/net.h"
@@ -210,7 +209,7 @@ static void client_linger(struct client *c)
 	if (c->flags & CLIENT_LINGER) return;
 	c->flags |= CLIENT_LINGER;
 	c->active_s = client_now_s(c);
-	shutdown(io_watch_fd(&c->watch), SHUT_WR);
+	io_shutdown_write(io_watch_fd(&c->watch));
 	io_watch_set(&c->watch, IO_READ);
 }
 

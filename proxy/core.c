@@ -95,6 +95,12 @@ void core_end_turn(struct core *core, void (*flush_clients)(struct core *core))
 	metric_set(&core->stats->m[WORKER_buffer_bytes], core->bufs.bytes);
 }
 
+void core_close_conns(struct core *core)
+{
+	while (!LIST_EMPTY(&core->active_conns))
+		conn_close(LIST_FIRST(&core->active_conns), ERR_SHUTDOWN);
+}
+
 struct buf *core_read_buffer(struct core *core)
 {
 	if (core->rbuf && core->rbuf->refs > 1) {

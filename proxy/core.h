@@ -86,6 +86,8 @@ static inline void core_discard(struct core *core, struct garbage *g,
 /* Everything but `worker` and `on_dest_state`. false: no event loop could be made. */
 bool core_init(struct core *core, uint32_t index, struct worker_slot *stats);
 void core_fini(struct core *core);
+/* Close every connection that waits for something; its requests fail. */
+void core_close_conns(struct core *core);
 /* The turn's last acts: tell deferred failures, send what is queued, free what died.
  * `flush_clients` sees to dirty_clients. */
 void core_end_turn(struct core *core, void (*flush_clients)(struct core *core));

@@ -125,12 +125,30 @@ static void worker_drain(struct worker *w)
 			     &(struct mail){ .kind = MAIN_DRAINED, .id = w->core.index });
 }
 
+/* A client that was posted to us as we stopped. */
+static void worker_refuse(struct worker *w, const struct mail *m)
+{
+	io_close(m->fd);
+	__atomic_sub_fetch(&w->shared->listener_clients[m->number], 1, __ATOMIC_RELAXED);
+	__atomic_sub_fetch(&w->client_count, 1, __ATOMIC_RELAXED);
+}
+
 static void worker_on_mail(void *owner, const struct mail *m)
 {
 	struct worker *w = owner;
 	switch ((enum worker_mail)m->kind) {
-	case WORKER_CLIENT: client_new(w, m->fd, (uint16_t)m->number); break;
-	case WORKER_SNAPSHOT: worker_adopt(w, m->p); break;
+	case WORKER_CLIENT:
+		if (w->stopping)
+			worker_refuse(w, m);
+		else
+			client_new(w, m->fd, (uint16_t)m->number);
+		break;
+	case WORKER_SNAPSHOT:
+		if (w->stopping)
+			snapshot_unref(m->p);
+		else
+			worker_adopt(w, m->p);
+		break;
 	case WORKER_DRAIN: worker_drain(w); break;
 	case WORKER_STOP: w->stopping = true; break;
 	}
@@ -190,32 +208,43 @@ static void worker_moderate(struct worker *w)
 	nanosleep(&pause, NULL);
 }
 
+void worker_turn(struct worker *w)
+{
+	w->core.now_taken = false;
+	w->core.turn_replies = 0;
+	io_loop_turn(&w->core.loop);
+	core_end_turn(&w->core, clients_flush);
+	metric_add(&w->core.stats->m[WORKER_ticks], 1);
+	worker_moderate(w);
+}
+
+void worker_close(struct worker *w)
+{
+	struct client *c, *next;
+	w->stopping = true;
+	LIST_FOREACH_SAFE (c, &w->clients, all, next) {
+		client_close(c);
+	}
+	/* Requests that nobody awaits any more keep views, and views keep destinations. */
+	core_end_turn(&w->core, clients_flush);
+	core_close_conns(&w->core);
+	if (w->view) view_unref(w->view);
+	w->view = NULL;
+	core_end_turn(&w->core, clients_flush);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	prctl(PR_SET_TIMERSLACK, 1); /* ns; the default of 50 us would swamp the pause */
-	io_timer_set(&w->second, SECOND_US);
-	while (!w->stopping) {
-		w->core.now_taken = false;
-		w->core.turn_replies = 0;
-		io_loop_turn(&w->core.loop);
-		core_end_turn(&w->core, clients_flush);
-		metric_add(&w->core.stats->m[WORKER_ticks], 1);
-		worker_moderate(w);
-	}
-	struct client *c, *next;
-	LIST_FOREACH_SAFE (c, &w->clients, all, next) {
-		client_close(c);
-	}
-	if (w->view) view_unref(w->view);
-	w->view = NULL;
-	core_end_turn(&w->core, clients_flush);
+	while (!w->stopping) worker_turn(w);
+	worker_close(w);
 	return NULL;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-struct worker *worker_start(struct worker_shared *shared, uint32_t index)
+struct worker *worker_new(struct worker_shared *shared, uint32_t index)
 {
 	struct worker *w = calloc(1, sizeof(*w));
 	if (!w) return NULL;
@@ -233,19 +262,14 @@ struct worker *worker_start(struct worker_shared *shared, uint32_t index)
 	w->core.on_dest_state = worker_on_dest_state;
 	io_timer_init(&w->second, &w->core.loop, worker_on_second, w);
 	io_timer_init(&w->cork_timer, &w->core.loop, worker_on_cork_timer, w);
-	if (pthread_create(&w->thread, NULL, worker_main, w) == 0) return w;
-	mailbox_fini(&w->mail);
-	core_fini(&w->core);
-	free(w);
-	return NULL;
+	io_timer_set(&w->second, SECOND_US);
+	return w;
 }
 
-void worker_join(struct worker **w)
+void worker_free(struct worker **w)
 {
 	if (!*w) return;
-	pthread_join((*w)->thread, NULL);
 	mailbox_fini(&(*w)->mail);
-	core_end_turn(&(*w)->core, clients_flush);
 	io_timer_stop(&(*w)->second);
 	io_timer_stop(&(*w)->cork_timer);
 	multi_scratch_fini(&(*w)->multi);
@@ -253,4 +277,18 @@ void worker_join(struct worker **w)
 	core_fini(&(*w)->core);
 	free(*w);
 	*w = NULL;
+}
+
+struct worker *worker_start(struct worker_shared *shared, uint32_t index)
+{
+	struct worker *w = worker_new(shared, index);
+	if (w && pthread_create(&w->thread, NULL, worker_main, w) != 0) worker_free(&w);
+	return w;
+}
+
+void worker_join(struct worker **w)
+{
+	if (!*w) return;
+	pthread_join((*w)->thread, NULL);
+	worker_free(w);
 }

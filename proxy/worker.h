@@ -59,6 +59,13 @@ struct worker *worker_start(struct worker_shared *shared, uint32_t index);
 /* After WORKER_STOP was posted: wait for the thread and free everything. */
 void worker_join(struct worker **w);
 
+/* The pieces of which a thread is made; for tests, which have no thread. worker_close() is the last
+ * turn: it closes what is left. */
+struct worker *worker_new(struct worker_shared *shared, uint32_t index);
+void worker_turn(struct worker *w);
+void worker_close(struct worker *w);
+void worker_free(struct worker **w);
+
 /* Of the newest snapshot. */
 static inline const struct proxy_spec *worker_limits(const struct worker *w)
 {
