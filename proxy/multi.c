@@ -158,6 +158,16 @@ static void multi_finish(struct multi *m, uint32_t last, struct buf *last_buf)
 	outq_clear(&core->bufs, &sink.out);
 }
 
+/* The name is good only during the call: a newer snapshot may take over the destination, and the
+ * one that the name lies in go, before the last part is there. */
+static void multi_keep_name(struct multi *m, uint32_t i, const char *server)
+{
+	struct slice kept;
+	m->holds[i].reply =
+	    buf_hold(&m->core->bufs, NULL, (struct slice){ server, strlen(server) + 1 }, &kept);
+	m->parts[i].server = kept.p;
+}
+
 static void multi_on_answer(struct frame *f, struct request *req, const struct answer *a)
 {
 	struct multi_hold *hold = f->owner;
@@ -166,13 +176,14 @@ static void multi_on_answer(struct frame *f, struct request *req, const struct a
 	struct merge_part *part = &m->parts[i];
 	struct core *core = m->core;
 	part->err = a->err;
-	part->server = a->server;
+	part->server = a->err ? a->server : NULL;
 	part->reply = a->bytes;
 	part->sent = req->sent;
 	m->hits += a->hits;
 	if (req->sent_buf) hold->sent = buf_ref(req->sent_buf);
 	bool last = --m->pending == 0;
 	if (!last && !a->err) hold->reply = buf_hold(&core->bufs, a->buf, a->bytes, &part->reply);
+	if (!last && part->server) multi_keep_name(m, i, part->server);
 	struct buf *buf = a->buf;
 	request_drop(core, req);
 	if (last) multi_finish(m, i, buf);
