@@ -219,7 +219,7 @@ static void client_stop_reading(struct client *c)
 	if (c->in) buf_unref(c->in);
 	c->in = NULL;
 	c->skip = 0;
-	io_watch_set(&c->watch, IO_NONE);
+	io_watch_set(&c->watch, c->flags & CLIENT_BLOCKED ? IO_WRITE : IO_NONE);
 	client_mark_dirty(c);
 }
 
