@@ -254,11 +254,11 @@ static void client_answer_local(struct client *c, const struct route *entry,
 	if (r == LOCAL_CLOSE) client_stop_reading(c);
 }
 
-static uint8_t client_lane(const struct client *c, const struct pool_spec *spec)
+static uint32_t client_lane(const struct client *c, const struct pool_spec *spec)
 {
 	uint32_t n = spec->server_connections;
 	uint32_t lane = n > 1 ? c->id % n : 0;
-	return (uint8_t)(c->session.resp == 3 ? lane + n : lane);
+	return c->session.resp == 3 ? lane + n : lane;
 }
 
 static struct request *client_request(struct client *c, const struct route *entry,

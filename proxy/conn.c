@@ -111,7 +111,7 @@ struct conn *conn_open(struct dest *d, uint32_t lane, enum err *err_out)
 	c->dest = d;
 	c->core = d->core;
 	c->fd = fd;
-	c->lane = (uint8_t)lane;
+	c->lane = lane;
 	c->resp = lane >= d->pool->spec->server_connections ? 3 : 2;
 	c->tail = &c->head;
 	io_watch_init(&c->watch, &c->core->loop, fd, conn_on_event, c);

@@ -26,7 +26,7 @@ struct conn {
 	bool dirty, is_active;
 	uint8_t state; /* enum conn_state; written by conn_set_state() */
 	uint8_t resp;  /* dialect it speaks: 2 or 3 */
-	uint8_t lane;
+	uint32_t lane;
 	int fd;
 
 	struct request *head, **tail; /* unanswered, oldest first                  */

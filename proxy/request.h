@@ -88,7 +88,7 @@ struct request {
 	struct multi *multi; /* a split request's parts, or NULL */
 	uint32_t key_count;
 	uint8_t flags;
-	uint8_t lane;	    /* which of the connections to a server */
+	uint32_t lane;	    /* which of the connections to a server */
 	enum err err;	    /* why it was deferred as failed ... */
 	const char *server; /* ... and by whom, or NULL          */
 };
