@@ -363,6 +363,7 @@ static size_t conn_parse_one(struct conn *c, struct buf *b, const char *data, si
 	struct slice bytes = { data, reply.n };
 	if (!greeting) {
 		conn_deliver(c, bytes, b, &reply);
+		if (reply.close) conn_close(c, c->count > 0 ? ERR_CLOSED : ERR_NONE);
 	} else if (!conn_on_greeting(c, bytes, &reply)) {
 		conn_close(c, ERR_CONNECT);
 		return 0;
