@@ -298,6 +298,7 @@ static void conn_deliver(struct conn *c, struct slice bytes, struct buf *buf,
 		request_unqueue(core, req);
 		return;
 	}
+	dest_on_success(c->dest);
 	core->in_flight--;
 	core->turn_replies++;
 	hist_record(&c->dest->stats->latency, core_now(core) - req->start_us);
@@ -388,7 +389,6 @@ static void conn_on_read(struct conn *c)
 		return;
 	}
 	conn_count(c, SERVER_response_bytes, (uint64_t)got);
-	uint32_t before = c->count;
 	size_t at = 0;
 	while (at < b->len && c->state != CONN_CLOSED) {
 		size_t n = conn_parse_one(c, b, b->data + at, b->len - at);
@@ -400,7 +400,6 @@ static void conn_on_read(struct conn *c)
 		return;
 	}
 	inbuf_keep(c->core, b, at, c->resume.base.need, &c->in);
-	if (c->count < before) dest_on_success(c->dest);
 	if (c->state == CONN_QUARANTINE && c->count == 0) {
 		struct dest *d = c->dest;
 		conn_close(c, ERR_NONE);
