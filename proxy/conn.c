@@ -447,7 +447,13 @@ void conn_expire(struct conn *c, uint64_t now_us)
 		if (req->flags & REQ_AWAITED)
 			request_fail(req, ERR_TIMEOUT, c->dest->server->spec->ring_name);
 	}
-	if (expired == 0) return;
-	conn_count(c, SERVER_server_timedout, expired);
-	if (c->state == CONN_READY) dest_on_failure(c->dest, ERR_TIMEOUT);
+	if (expired > 0) {
+		conn_count(c, SERVER_server_timedout, expired);
+		if (c->state == CONN_READY) dest_on_failure(c->dest, ERR_TIMEOUT);
+	}
+	/* Too few failed to mark the server down, and nobody asks it any more. */
+	struct request *oldest = c->head;
+	if (c->state == CONN_READY && oldest && (oldest->flags & REQ_EXPIRED) &&
+	    oldest->deadline_us + CONN_OWED_US <= now_us)
+		conn_close(c, ERR_TIMEOUT);
 }

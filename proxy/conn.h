@@ -44,6 +44,8 @@ struct conn {
 	struct garbage garbage;
 };
 
+enum { CONN_OWED_US = 10000000 /* how long a connection may owe replies that nobody awaits */ };
+
 /* NULL: the attempt failed at once; *err_out says how. The destination is not told. */
 struct conn *conn_open(struct dest *d, uint32_t lane, enum err *err_out);
 /* Append to the queue and to the output. */

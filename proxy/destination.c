@@ -11,7 +11,6 @@ enum {
 	PROBE_MAX_MS = 2000,
 	PROBE_TIMEOUT_MS = 1000,
 	PROBE_AGAIN_MS = 50,	      /* answered, but an old connection still owes replies */
-	QUARANTINE_US = 10000000,     /* how long a connection may owe replies              */
 	QUARANTINE_WAIT_US = 1000000, /* how long a healthy server waits for them          */
 };
 
@@ -91,7 +90,7 @@ static void dest_set_state(struct dest *d, enum dest_state state, const char *wh
 		dest_schedule_probe(d, d->probe_delay_ms);
 		log_warn("server %s marked down: %s", name, why);
 		for (uint32_t i = 0; i < d->lane_count; i++)
-			if (d->lanes[i]) conn_retire(d->lanes[i], QUARANTINE_US);
+			if (d->lanes[i]) conn_retire(d->lanes[i], CONN_OWED_US);
 		break;
 	}
 	d->core->on_dest_state(d->core, d);
