@@ -156,7 +156,7 @@ void conn_close(struct conn *c, enum err e)
 	struct core *core = c->core;
 	bool quarantined = c->state == CONN_QUARANTINE;
 	/* Once a server is marked down, only its probe can add to its failures. */
-	bool blame = e != ERR_NONE && e != ERR_SHUTDOWN && !quarantined &&
+	bool blame = e != ERR_NONE && e != ERR_SHUTDOWN && e != ERR_REPLY_TOO_LARGE && !quarantined &&
 		     (d->state == DEST_READY || d->probe == c);
 	if (e == ERR_DESYNC || e == ERR_REPLY_TOO_LARGE) conn_count(c, SERVER_desync, 1);
 	conn_set_state(c, CONN_CLOSED);
@@ -348,9 +348,10 @@ static size_t conn_parse_one(struct conn *c, struct buf *b, const char *data, si
 	enum parse_result r =
 	    c->dest->pool->codec->parse_reply(info, sent, data, n, &c->resume, &reply);
 	if (r == PARSE_NEED) {
-		if (c->resume.base.need <= c->core->reply_max) return 0;
-		log_warn("server %s: a reply of %zu bytes is over the limit",
-			 c->dest->server->spec->ring_name, c->resume.base.need);
+		size_t least = c->resume.base.need > n ? c->resume.base.need : n + 1;
+		if (least <= c->core->reply_max) return 0;
+		log_warn("server %s: a reply of %zu bytes or more is over the limit",
+			 c->dest->server->spec->ring_name, least);
 		conn_close(c, ERR_REPLY_TOO_LARGE);
 		return 0;
 	}

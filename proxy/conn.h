@@ -52,8 +52,8 @@ struct conn *conn_open(struct dest *d, uint32_t lane, enum err *err_out);
 void conn_queue(struct conn *c, struct request *req);
 /* Send what is queued: once per turn. */
 void conn_flush(struct conn *c);
-/* Fail what is unanswered with `e` and close. The destination learns of it unless e is ERR_NONE
- * or ERR_SHUTDOWN. */
+/* Fail what is unanswered with `e` and close. The destination learns of it when `e` is a failure
+ * of the server's. */
 void conn_close(struct conn *c, enum err e);
 /* Take no more requests; stay open until what is owed has come, or for `grace_us`. */
 void conn_retire(struct conn *c, uint64_t grace_us);
