@@ -132,6 +132,7 @@ void dest_on_drained(struct dest *d)
 
 static void dest_probe_failed(struct dest *d, enum err e)
 {
+	d->answered_us = 0;
 	d->probe_delay_ms *= 2;
 	if (d->probe_delay_ms > PROBE_MAX_MS) d->probe_delay_ms = PROBE_MAX_MS;
 	if (e != ERR_NONE) dest_on_failure(d, e);
@@ -149,6 +150,7 @@ static void dest_on_probe_reply(struct frame *f, struct request *req, const stru
 	if (d->state != DEST_TKO) return;
 	if (!c || a->kind != REPLY_HIT) {
 		/* A connection that is gone has counted its own failure. */
+		d->probe = NULL;
 		dest_probe_failed(d, c ? (a->err ? a->err : ERR_CONNECT) : ERR_NONE);
 		if (c) conn_retire(c, 0);
 		return;
