@@ -209,6 +209,8 @@ static void conn_put(struct conn *c, struct request *req, struct slice bytes)
 void conn_queue(struct conn *c, struct request *req)
 {
 	struct core *core = c->core;
+	req->queued_at = c->queued_bytes;
+	c->queued_bytes += req->head.n + req->body.n;
 	conn_put(c, req, req->head);
 	if (req->info->keep_sent) {
 		const struct seg *s = c->out.tail;
@@ -261,6 +263,7 @@ void conn_flush(struct conn *c)
 			return;
 		}
 		conn_count(c, SERVER_request_bytes, (uint64_t)sent);
+		if (q == &c->out) c->sent_bytes += (uint64_t)sent;
 		outq_consume(&c->core->bufs, q, (size_t)sent);
 	}
 	io_watch_set(&c->watch, IO_READ);
@@ -336,7 +339,8 @@ static size_t conn_parse_one(struct conn *c, struct buf *b, const char *data, si
 	bool greeting = c->state == CONN_GREETING;
 	struct request *req = c->head;
 	const struct op_info *info = greeting ? c->greeting_info : req ? req->info : NULL;
-	if (!info) {
+	/* Nor is it an answer when not a byte of the question has left. */
+	if (!info || (!greeting && req->queued_at >= c->sent_bytes)) {
 		log_warn("server %s sent %zu bytes that nobody asked for",
 			 c->dest->server->spec->ring_name, n);
 		conn_close(c, ERR_DESYNC);

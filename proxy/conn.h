@@ -33,6 +33,7 @@ struct conn {
 	struct request *cursor;	      /* the oldest that has not timed out         */
 	uint32_t count;		      /* in the queue                              */
 	uint32_t unsent;	      /* of these, not wholly handed to the kernel */
+	uint64_t queued_bytes, sent_bytes; /* of requests, since it was opened */
 	uint64_t deadline_us; /* CONNECTING, GREETING: give up then; QUARANTINE: close then */
 
 	uint32_t greeting;		     /* handshake requests answered so far */
