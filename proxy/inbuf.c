@@ -6,6 +6,7 @@ enum { INBUF_STEP = 1024 * 1024 };
 static size_t inbuf_target(const struct buf *b, size_t need)
 {
 	size_t step = b->len < INBUF_STEP ? INBUF_STEP : (size_t)b->len * 2;
+	if (step > UINT32_MAX) step = UINT32_MAX; /* what a buf can count */
 	if (need > b->len) return need < step ? need : step;
 	return b->len < INBUF_STEP / 2 ? (size_t)b->len * 2 : step;
 }
