@@ -581,15 +581,18 @@ void client_finish(struct client *c)
 
 void client_check(struct client *c, uint32_t now_s)
 {
+	if (!client_worker(c)->view) return;
 	const struct proxy_spec *limits = worker_limits(client_worker(c));
-	uint32_t quiet_ms = now_s > c->active_s ? (now_s - c->active_s) * 1000 : 0;
+	uint64_t quiet_ms = now_s > c->active_s ? (now_s - c->active_s) * 1000ull : 0;
 	uint32_t partial = limits->client_partial_timeout_ms, idle = limits->client_idle_timeout_ms;
-	bool stuck =
-	    (c->in && !(c->flags & CLIENT_PAUSED)) || c->skip > 0 || (c->flags & CLIENT_BLOCKED);
 	bool quiet = !c->last && c->out.bytes == 0;
+	/* Paused with nothing to wait for: for memory, of which it may hold a part itself. */
+	bool stuck = (c->in && (quiet || !(c->flags & CLIENT_PAUSED))) || c->skip > 0 ||
+		     (c->flags & CLIENT_BLOCKED);
 	if (((c->flags & CLIENT_LINGER) && quiet_ms >= LINGER_S * 1000) ||
 	    (stuck && partial && quiet_ms >= partial) || (quiet && idle && quiet_ms >= idle)) {
-		log_info("client %u closed after %u ms of silence", c->id, quiet_ms);
+		log_info("client %u closed after %llu ms of silence", c->id,
+			 (unsigned long long)quiet_ms);
 		client_close(c);
 	} else if ((c->flags & CLIENT_PAUSED) && !client_is_full(c)) {
 		client_mark_dirty(c); /* memory may have become free */
