@@ -13,7 +13,7 @@ enum {
 	CLIENT_BIG_CHUNK = 16384 - 64,
 	CLIENT_IOV = 64,
 	CORK_BYTES = 16384, /* a batch of replies that is worth sending by itself */
-	CORK_MS = 1,
+	CORK_US = 1000,
 	LINGER_S = 2,
 };
 
@@ -497,12 +497,12 @@ static bool client_may_cork(struct client *c)
 {
 	if (!c->last || c->out.bytes >= CORK_BYTES || (c->flags & (CLIENT_CLOSING | CLIENT_PAUSED)))
 		return false;
-	uint16_t now_ms = (uint16_t)(core_now(c->core) / 1000);
+	uint32_t now_us = (uint32_t)core_now(c->core);
 	if (!(c->flags & CLIENT_CORKED)) {
-		c->cork_ms = (uint16_t)(now_ms + CORK_MS + 1);
+		c->cork_us = now_us + CORK_US;
 		return true;
 	}
-	return (int16_t)(c->cork_ms - now_ms) > 0;
+	return (int32_t)(c->cork_us - now_us) > 0;
 }
 
 /* Flush the list, but keep those that may wait. */
@@ -532,7 +532,7 @@ void clients_flush(struct core *core)
 	clients_flush_list(w, corked);
 	clients_flush_list(w, dirty);
 	if (w->corked && !io_timer_armed(&w->cork_timer))
-		io_timer_set(&w->cork_timer, CORK_MS * 1000);
+		io_timer_set(&w->cork_timer, CORK_US);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
