@@ -90,7 +90,7 @@ static void split_with_failure(const char *options, bool miss)
 	sim_server(1)->eof = true;
 	sim_pass_ms(3);
 	if (miss) sim_expect(c, "VALUE %s 0 1\r\na\r\nEND\r\nEND\r\n", A(0));
-	else sim_expect(c, "SERVER_ERROR Connection closed by server\r\nEND\r\n");
+	else sim_expect(c, "SERVER_ERROR Connection closed by server (server s1)\r\nEND\r\n");
 	ck_assert_uint_eq(sim_live(), 0);
 	sim_stop();
 }
@@ -114,7 +114,7 @@ START_TEST(a_part_that_times_out)
 	sim_send(c, "get %s %s\r\n", A(0), B(0));
 	sim_send(sim_server(0), "VALUE %s 0 1\r\na\r\nEND\r\n", A(0));
 	sim_pass_ms(112);
-	sim_expect(c, "SERVER_ERROR Connection timed out\r\n");
+	sim_expect(c, "SERVER_ERROR Connection timed out (server s1)\r\n");
 	/* The late part shifts nobody's reply. */
 	sim_send(c, "get %s\r\n", B(1));
 	sim_send(sim_server(1), "VALUE %s 0 1\r\nx\r\nEND\r\n", B(0));
@@ -138,7 +138,7 @@ START_TEST(a_failed_part_remembers_its_server_across_swaps)
 	sim_swap("memcached", 2, "    timeout_ms: 80000\n", "");
 	sim_swap("memcached", 2, "    timeout_ms: 70000\n", "");
 	sim_send(sim_server(1), "END\r\n");
-	sim_expect(c, "SERVER_ERROR Connection closed by server\r\n");
+	sim_expect(c, "SERVER_ERROR Connection closed by server (server s0)\r\n");
 	ck_assert_uint_eq(sim_live(), 0);
 	sim_stop();
 }
