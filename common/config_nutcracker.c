@@ -301,7 +301,7 @@ static void nutcracker_pool_read(struct pool_spec *p, struct listener_spec *l, c
 				 struct report *r)
 {
 	struct nutcracker_pool np = { .pool = p, .listener = l, .report = r };
-	if (!pool_init(p, n, SETTING_NUTCRACKER, r) ||
+	if (!pool_init(p, n->key, n, SETTING_NUTCRACKER, r) ||
 	    !settings_defaults(&listener_settings, l, SETTING_NUTCRACKER)) {
 		r->nomem = true;
 		return;

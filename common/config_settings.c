@@ -49,9 +49,12 @@ static void listen_fini(void *field)
 	listen_spec_fini(field);
 }
 
-static const struct setting_ops listen_ops = { listen_set, listen_to_json, listen_fini };
-static const struct setting_ops optional_listen_ops = { listen_set_optional, listen_to_json,
-							listen_fini };
+static const struct setting_ops listen_ops = { .set = listen_set,
+					       .to_json = listen_to_json,
+					       .fini = listen_fini };
+static const struct setting_ops optional_listen_ops = { .set = listen_set_optional,
+							.to_json = listen_to_json,
+							.fini = listen_fini };
 
 /* --- log level -------------------------------------------------------------------------------- */
 
@@ -86,7 +89,8 @@ static json_t *log_level_to_json(const void *field)
 	return json_integer(*(const uint32_t *)field);
 }
 
-static const struct setting_ops log_level_ops = { log_level_set, log_level_to_json, NULL };
+static const struct setting_ops log_level_ops = { .set = log_level_set,
+						  .to_json = log_level_to_json };
 
 /* --- the tables ------------------------------------------------------------------------------- */
 

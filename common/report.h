@@ -20,13 +20,18 @@ struct report_item {
 	uint32_t order;
 };
 
+/* Keys that no table has: an error in what people write, but in what programs write they are news
+ * from a later version. */
+enum report_unknown { UNKNOWN_REFUSED, UNKNOWN_IGNORED };
+
 struct report {
 	const char *label; /* file name for messages, borrowed; NULL: JSON paths */
 	struct report_item *items;
 	uint32_t count, capacity;
 	uint32_t error_count;
 	uint32_t dropped; /* beyond REPORT_ITEMS_MAX */
-	bool nomem;	  /* something could not be allocated: the outcome is ERR_NOMEM */
+	enum report_unknown unknown_keys;
+	bool nomem; /* something could not be allocated: the outcome is ERR_NOMEM */
 };
 
 enum report_at { AT_VALUE, AT_KEY };

@@ -306,24 +306,42 @@ void setting_read(const struct setting *s, void *object, const struct node *valu
 	}
 }
 
-static void settings_report_unknown(const struct settings *s, const struct node *n,
-				    struct report *r)
+/* NULL when nothing is near; `other` may be NULL. */
+static const char *settings_nearest_of(const struct settings *s, const struct settings *other,
+				       const char *word)
 {
+	const char *a = settings_nearest_key(s, word);
+	const char *b = other != NULL ? settings_nearest_key(other, word) : NULL;
+	if (a == NULL || b == NULL) return a != NULL ? a : b;
+	return settings_distance(word, a) <= settings_distance(word, b) ? a : b;
+}
+
+static void settings_report_unknown(const struct settings *s, const struct settings *other,
+				    const struct node *n, struct report *r)
+{
+	if (r->unknown_keys == UNKNOWN_IGNORED) return;
 	/* a file may hold a million of them, and the hint is what costs */
-	const char *near = report_is_full(r) ? NULL : settings_nearest_key(s, n->key);
+	const char *near = report_is_full(r) ? NULL : settings_nearest_of(s, other, n->key);
 	if (near != NULL)
 		report_error(r, n, AT_KEY, "unknown key '%.80s' (did you mean '%s'?)", n->key,
 			     near);
 	else report_error(r, n, AT_KEY, "unknown key '%.80s' in %s", n->key, s->title);
 }
 
-void settings_read(const struct settings *s, void *object, const struct node *map, struct report *r)
+void settings_read_beside(const struct settings *s, void *object, const struct node *map,
+			  const struct settings *other, struct report *r)
 {
 	NODE_FOREACH (child, map) {
 		const struct setting *item = settings_find(s, child->key);
 		if (item != NULL) setting_read(item, object, child, r);
-		else settings_report_unknown(s, child, r);
+		else if (other == NULL || settings_find(other, child->key) == NULL)
+			settings_report_unknown(s, other, child, r);
 	}
+}
+
+void settings_read(const struct settings *s, void *object, const struct node *map, struct report *r)
+{
+	settings_read_beside(s, object, map, NULL, r);
 }
 
 /* --- defaults, copies, the end ---------------------------------------------------------------- */
@@ -357,13 +375,18 @@ bool settings_copy(const struct settings *s, void *object, const void *from)
 	bool good = true;
 	for (size_t i = 0; i < s->count; i++) {
 		const struct setting *item = &s->items[i];
+		void *field = setting_field(item, object);
+		const void *source = setting_field_const(item, from);
 		if (item->type == SETTING_GROUP && !settings_copy(item->group, object, from))
 			good = false;
+		if (item->type == SETTING_CUSTOM && item->ops->copy != NULL &&
+		    !item->ops->copy(field, source))
+			good = false;
 		if (!setting_owns_text(item)) continue;
-		const char *text = *(char *const *)setting_field_const(item, from);
+		const char *text = *(char *const *)source;
 		char *copy = text != NULL ? strdup(text) : NULL;
 		if (text != NULL && copy == NULL) good = false;
-		*(char **)setting_field(item, object) = copy;
+		*(char **)field = copy;
 	}
 	return good;
 }

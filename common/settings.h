@@ -38,6 +38,9 @@ struct setting_ops {
 	bool (*set)(void *field, const struct node *value, char *why, size_t cap);
 	json_t *(*to_json)(const void *field); /* a new reference; NULL: leave it out */
 	void (*fini)(void *field);	       /* NULL: nothing owned, plain bytes    */
+	/* `field` is a byte copy of `from`: give it what it needs of its own, so that `fini` is
+	 * right even after false, which means no memory. NULL: plain bytes. */
+	bool (*copy)(void *field, const void *from);
 };
 
 struct settings;
@@ -75,6 +78,11 @@ bool settings_defaults(const struct settings *s, void *object, enum setting_dial
 void settings_read(const struct settings *s, void *object, const struct node *map,
 		   struct report *r);
 
+/* The same for a map whose keys two tables share: those that `other` has are passed over, for
+ * whoever reads it with that. */
+void settings_read_beside(const struct settings *s, void *object, const struct node *map,
+			  const struct settings *other, struct report *r);
+
 /* One option from its value. */
 void setting_read(const struct setting *s, void *object, const struct node *value,
 		  struct report *r);
@@ -96,7 +104,7 @@ bool settings_expect(const struct node *n, enum node_kind kind, const char *what
 json_t *settings_to_json(const struct settings *s, const void *object);
 
 /* `object` is a byte copy of `from`: give it texts of its own. False when out of memory;
- * settings_fini is right either way. Not for tables with a SETTING_CUSTOM that owns something. */
+ * settings_fini is right either way. A SETTING_CUSTOM that owns something needs its `copy`. */
 bool settings_copy(const struct settings *s, void *object, const void *from);
 void settings_fini(const struct settings *s, void *object);
 

@@ -45,7 +45,7 @@ static void put(json_t **object, const char *key, json_t *value)
 	*object = NULL;
 }
 
-static json_t *pool_to_json(const struct pool_spec *p)
+json_t *pool_spec_to_json(const struct pool_spec *p)
 {
 	json_t *servers = json_array();
 	for (uint32_t i = 0; i < p->server_count && servers != NULL; i++)
@@ -59,7 +59,7 @@ json_t *topology_to_json(const struct topology *t)
 {
 	json_t *pools = json_object();
 	for (uint32_t i = 0; i < t->pool_count; i++)
-		put(&pools, t->pools[i].name, pool_to_json(&t->pools[i]));
+		put(&pools, t->pools[i].name, pool_spec_to_json(&t->pools[i]));
 	json_t *out = settings_to_json(&topology_settings, t);
 	put(&out, "pools", pools);
 	if (t->routes != NULL) put(&out, "routes", json_deep_copy(t->routes));

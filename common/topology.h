@@ -21,6 +21,13 @@ enum on_server_error {
 	ON_ERROR_MISS,	/* reads become misses; writes still get the error */
 };
 
+/* Who serves the keys of an ejected server. */
+enum failover {
+	FAILOVER_RING,	/* the next server on the ring                            */
+	FAILOVER_ERROR, /* nobody: requests fail, as on_server_error says         */
+	FAILOVER_POOL,	/* the pool `failover_pool`, by its own ring              */
+};
+
 /* One cache node. The ring is built from names, so an address may change under a name. */
 struct server_spec {
 	char *name;	 /* explicit ring label, or NULL             */
@@ -51,6 +58,8 @@ struct pool_spec {
 	char *auth_password;	       /* NULL: none; sent upstream, demanded of clients  */
 	uint32_t redis_db;	       /* SELECT after AUTH on every server connection    */
 	enum on_server_error on_error;
+	enum failover failover;
+	char *failover_pool;	  /* a pool of the same topology and protocol; NULL unless _POOL */
 	bool allow_flush;	  /* flush_all / FLUSHALL / FLUSHDB reach all servers */
 	uint32_t inflight_max;	  /* requests queued or unanswered per server connection */
 	uint32_t value_max_bytes; /* one value or bulk argument                      */
@@ -72,6 +81,9 @@ const char *protocol_name(enum protocol p);
 /* The pool called `name`, or NULL. Borrowed from `t`. */
 const struct pool_spec *topology_pool(const struct topology *t, struct slice name);
 
+/* The pool that takes over from `p`'s ejected servers, or NULL when `failover` names none. */
+const struct pool_spec *topology_failover(const struct topology *t, const struct pool_spec *p);
+
 /* Parse and validate a whole snapshot ({lineage, epoch, step, version, pools: {NAME: {...}},
  * routes}); pools in the native spelling. On error nothing is allocated, the first problem is in
  * *where_out with a JSON path, and *count_out (may be NULL) says how many there were. */
@@ -80,6 +92,8 @@ enum err topology_from_json(const json_t *doc, struct topology **topology_out,
 
 /* The inverse: a new reference, every effective value spelled out. */
 json_t *topology_to_json(const struct topology *t);
+/* One pool of it, without its name: a new reference, NULL when out of memory. */
+json_t *pool_spec_to_json(const struct pool_spec *p);
 
 /* Deep copy; NULL when out of memory. */
 struct topology *topology_copy(const struct topology *t);

@@ -148,15 +148,16 @@ bool topology_reserve(struct topology *t, uint32_t count, const struct node *at,
 	return t->pools != NULL;
 }
 
-bool pool_init(struct pool_spec *p, const struct node *n, enum setting_dialect d, struct report *r)
+bool pool_init(struct pool_spec *p, const char *name, const struct node *n, enum setting_dialect d,
+	       struct report *r)
 {
 	p->hash = HASH_KIND_MAX; /* not given */
-	p->name = strdup(n->key);
+	p->name = strdup(name);
 	if (p->name == NULL || !settings_defaults(&pool_settings, p, d)) {
 		r->nomem = true;
 		return false;
 	}
-	topology_check_name(n, AT_KEY, n->key, "pool", r);
+	topology_check_name(n, AT_KEY, name, "pool", r);
 	return true;
 }
 
@@ -185,11 +186,12 @@ void pool_finish(struct pool_spec *p, const struct node *at, struct report *r)
 			     p->name);
 }
 
-static void pool_read(struct pool_spec *p, const struct node *n, struct report *r)
+void pool_read_native(struct pool_spec *p, const char *name, const struct node *n,
+		      const struct settings *beside, struct report *r)
 {
-	if (!pool_init(p, n, SETTING_NATIVE, r)) return;
-	if (!settings_expect(n, NODE_MAP, n->key, r)) return;
-	settings_read(&pool_settings, p, n, r);
+	if (!pool_init(p, name, n, SETTING_NATIVE, r)) return;
+	if (!settings_expect(n, NODE_MAP, name, r)) return;
+	settings_read_beside(&pool_settings, p, n, beside, r);
 	pool_read_server_list(p, n, r);
 	pool_finish(p, n, r);
 }
@@ -203,15 +205,20 @@ void topology_read_pools(struct topology *t, const struct node *doc, const struc
 	}
 	if (!settings_expect(pools, NODE_MAP, "pools", r)) return;
 	if (!topology_reserve(t, pools->count, pools, r)) return;
-	NODE_FOREACH (child, pools) pool_read(&t->pools[child->index], child, r);
+	NODE_FOREACH (child, pools)
+		pool_read_native(&t->pools[child->index], child->key, child, NULL, r);
+	topology_check_failover(t, pools, r);
 }
+
+#define NO_POOL_HINTS_MAX 100 /* each compares the name with those of all pools */
 
 void topology_report_no_pool(const struct topology *t, const char *name, const struct node *at,
 			     struct report *r)
 {
 	const char *best = NULL;
 	unsigned best_distance = UINT_MAX;
-	for (uint32_t i = 0; i < t->pool_count; i++) {
+	bool hint = r->error_count < NO_POOL_HINTS_MAX;
+	for (uint32_t i = 0; i < t->pool_count && hint; i++) {
 		const char *candidate = t->pools[i].name;
 		unsigned d = candidate != NULL ? settings_distance(name, candidate) : UINT_MAX;
 		if (d >= best_distance) continue;
@@ -221,6 +228,62 @@ void topology_report_no_pool(const struct topology *t, const char *name, const s
 	report_error(r, at, AT_VALUE, "pool '%.80s' is not defined%s%s%s", name,
 		     best != NULL ? " (did you mean '" : "", best != NULL ? best : "",
 		     best != NULL ? "'?)" : "");
+}
+
+/* --- failover --------------------------------------------------------------------------------- */
+
+const struct pool_spec *topology_failover(const struct topology *t, const struct pool_spec *p)
+{
+	return p->failover == FAILOVER_POOL ? topology_pool(t, slice_of(p->failover_pool)) : NULL;
+}
+
+/* The target's place in t->pools, or UINT32_MAX; what is wrong with it is reported. */
+static uint32_t failover_target(const struct topology *t, const struct pool_spec *p,
+				const struct node *pool, struct report *r)
+{
+	const struct node *at = node_get(pool, "failover");
+	const struct pool_spec *target = topology_failover(t, p);
+	if (p->failover != FAILOVER_POOL) return UINT32_MAX;
+	if (target == NULL) {
+		topology_report_no_pool(t, p->failover_pool, at, r);
+		return UINT32_MAX;
+	}
+	if (target == p) {
+		report_error(r, at, AT_VALUE, "pool '%.80s' cannot take over from itself", p->name);
+		return UINT32_MAX;
+	}
+	if (target->protocol != p->protocol)
+		report_error(r, at, AT_VALUE, "pool '%.60s' speaks %s, not %s", target->name,
+			     protocol_name(target->protocol), protocol_name(p->protocol));
+	return (uint32_t)(target - t->pools);
+}
+
+/* Each walk follows the targets until their end, or to a pool that was seen: in an earlier walk
+ * that is good, in this one a circle. */
+void topology_check_failover(const struct topology *t, const struct node *nodes, struct report *r)
+{
+	uint32_t *targets = malloc((size_t)t->pool_count * 2 * sizeof(*targets));
+	if (targets == NULL) {
+		r->nomem = true;
+		return;
+	}
+	uint32_t *walk = targets + t->pool_count;
+	NODE_FOREACH (n, nodes) {
+		targets[n->index] = failover_target(t, &t->pools[n->index], n, r);
+		walk[n->index] = UINT32_MAX;
+	}
+	NODE_FOREACH (n, nodes) {
+		uint32_t i = n->index;
+		while (i != UINT32_MAX && walk[i] == UINT32_MAX) {
+			walk[i] = n->index;
+			i = targets[i];
+		}
+		if (i == UINT32_MAX || walk[i] != n->index) continue;
+		report_error(r, node_get(n, "failover"), AT_VALUE,
+			     "the failover of pool '%.80s' leads in a circle through pool '%.80s'",
+			     t->pools[n->index].name, t->pools[i].name);
+	}
+	free(targets);
 }
 
 /* --- a whole message -------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #include "common/topology_settings.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Enums are stored through an unsigned by settings.c. */
 _Static_assert(sizeof(enum protocol) == sizeof(unsigned), "enum size");
@@ -47,6 +48,88 @@ static json_t *hash_tag_to_json(const void *field)
 }
 
 static const struct setting_ops hash_tag_ops = { .set = hash_tag_set, .to_json = hash_tag_to_json };
+
+/* --- failover: two fields, written as one text --------------------------------------------------
+ */
+
+#define FAILOVER_POOL_PREFIX "pool:"
+
+static const char *const failover_words[] = {
+	[FAILOVER_RING] = "ring",
+	[FAILOVER_ERROR] = "error",
+	[FAILOVER_POOL] = FAILOVER_POOL_PREFIX,
+};
+
+static struct pool_spec *failover_owner(void *field)
+{
+	return (struct pool_spec *)(void *)((char *)field - offsetof(struct pool_spec, failover));
+}
+
+static const struct pool_spec *failover_owner_const(const void *field)
+{
+	return (const struct pool_spec *)(const void *)((const char *)field -
+							offsetof(struct pool_spec, failover));
+}
+
+static bool failover_set_pool(struct pool_spec *p, const char *name, char *why, size_t cap)
+{
+	char *copy = strdup(name);
+	if (copy == NULL) {
+		snprintf(why, cap, "%s", err_text(ERR_NOMEM));
+		return false;
+	}
+	free(p->failover_pool);
+	p->failover_pool = copy;
+	p->failover = FAILOVER_POOL;
+	return true;
+}
+
+static bool failover_set(void *field, const struct node *value, char *why, size_t cap)
+{
+	struct pool_spec *p = failover_owner(field);
+	const char *text = value->kind == NODE_STRING ? value->text : "";
+	size_t prefix = strlen(FAILOVER_POOL_PREFIX), n = strlen(text);
+	if (strncmp(text, FAILOVER_POOL_PREFIX, prefix) == 0 && n > prefix &&
+	    n - prefix <= NAME_BYTES_MAX)
+		return failover_set_pool(p, text + prefix, why, cap);
+	for (unsigned i = FAILOVER_RING; i <= FAILOVER_ERROR; i++) {
+		if (strcmp(text, failover_words[i]) != 0) continue;
+		p->failover = (enum failover)i;
+		free(p->failover_pool);
+		p->failover_pool = NULL;
+		return true;
+	}
+	snprintf(why, cap, "must be ring, error or pool:NAME, not %s%.60s%s",
+		 n > 0 ? "'" : node_kind_name(value), text, n > 0 ? "'" : "");
+	return false;
+}
+
+static json_t *failover_to_json(const void *field)
+{
+	const struct pool_spec *p = failover_owner_const(field);
+	if (p->failover != FAILOVER_POOL) return json_string(failover_words[p->failover]);
+	return json_sprintf(FAILOVER_POOL_PREFIX "%s", p->failover_pool);
+}
+
+static void failover_fini(void *field)
+{
+	struct pool_spec *p = failover_owner(field);
+	free(p->failover_pool);
+	p->failover_pool = NULL;
+}
+
+static bool failover_copy(void *field, const void *from)
+{
+	const char *name = failover_owner_const(from)->failover_pool;
+	struct pool_spec *p = failover_owner(field);
+	p->failover_pool = name != NULL ? strdup(name) : NULL;
+	return name == NULL || p->failover_pool != NULL;
+}
+
+static const struct setting_ops failover_ops = { .set = failover_set,
+						 .to_json = failover_to_json,
+						 .fini = failover_fini,
+						 .copy = failover_copy };
 
 /* clang-format off */
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -114,6 +197,10 @@ static const struct setting pool_items[] = {
 	{ .key = "on_error", .type = SETTING_ENUM, FIELD(on_error), .words = on_error_word,
 	  .def = "error",
 	  .help = "what a client gets for a failed read: the error, or a miss; writes always fail" },
+	{ .key = "failover", .type = SETTING_CUSTOM, FIELD(failover), .ops = &failover_ops,
+	  .def = "ring", .unit = "ring, error, pool:NAME",
+	  .help = "who serves the keys of an ejected server: the next ones on the ring, nobody, or "
+		  "another pool of the same protocol" },
 	{ .key = "allow_flush", .type = SETTING_BOOL, FIELD(allow_flush), .def = "false",
 	  .help = "let flush_all, FLUSHALL and FLUSHDB through, to all servers" },
 	{ .key = "inflight_max", .type = SETTING_U32, FIELD(inflight_max), .min = 1,

@@ -55,13 +55,15 @@ static void bad(const char *text, const char *where, const char *why)
 	ck_assert_msg(strstr(at.why, why) != NULL, "'%s' is not in '%s'", why, at.why);
 }
 
-#define FULL                                                                                    \
-	"{'lineage': 'l1', 'epoch': 7, 'step': 2, 'version': 9007199254740993, 'pools': {"      \
-	"'alpha': {'servers': ['h:1:1 a', {'host': 'i', 'port': 2, 'ejected': true}],"          \
-	"          'hash_tag': '{}', 'timeout_ms': 250, 'value_max': '1m'},"                    \
-	"'beta': {'protocol': 'redis', 'servers': ['/s:1'], 'auth': {'user': 'u', 'password': " \
-	"'p'},"                                                                                 \
-	"         'redis_db': 2, 'on_error': 'miss', 'distribution': 'ketama_rj'}},"            \
+#define FULL                                                                                     \
+	"{'lineage': 'l1', 'epoch': 7, 'step': 2, 'version': 9007199254740993, 'pools': {"       \
+	"'alpha': {'servers': ['h:1:1 a', {'host': 'i', 'port': 2, 'ejected': true}],"           \
+	"          'hash_tag': '{}', 'timeout_ms': 250, 'value_max': '1m'},"                     \
+	"'beta': {'protocol': 'redis', 'servers': ['/s:1'], 'auth': {'user': 'u', 'password': "  \
+	"'p'},"                                                                                  \
+	"         'redis_db': 2, 'on_error': 'miss', 'failover': 'pool:gamma', 'distribution': " \
+	"'ketama_rj'},"                                                                          \
+	"'gamma': {'protocol': 'redis', 'servers': ['g:1'], 'failover': 'error'}},"              \
 	"'routes': {'r': 'PoolRoute|alpha'}}"
 
 static void check_full(const struct topology *t)
@@ -70,7 +72,7 @@ static void check_full(const struct topology *t)
 	ck_assert_uint_eq(t->epoch, 7);
 	ck_assert_uint_eq(t->step, 2);
 	ck_assert_uint_eq(t->version, 9007199254740993);
-	ck_assert_uint_eq(t->pool_count, 2);
+	ck_assert_uint_eq(t->pool_count, 3);
 	const struct pool_spec *a = topology_pool(t, SLICE("alpha"));
 	const struct pool_spec *b = topology_pool(t, SLICE("beta"));
 	ck_assert_ptr_null(topology_pool(t, SLICE("alph")));
@@ -90,6 +92,12 @@ static void check_full(const struct topology *t)
 	ck_assert_int_eq(b->distribution, RING_KETAMA_RJ);
 	ck_assert_int_eq(b->hash, HASH_MD5);
 	ck_assert_uint_eq(b->servers[0].port, 0);
+	ck_assert_int_eq(a->failover, FAILOVER_RING);
+	ck_assert_ptr_null(topology_failover(t, a));
+	ck_assert_int_eq(b->failover, FAILOVER_POOL);
+	ck_assert_str_eq(b->failover_pool, "gamma");
+	ck_assert_ptr_eq(topology_failover(t, b), topology_pool(t, SLICE("gamma")));
+	ck_assert_int_eq(topology_pool(t, SLICE("gamma"))->failover, FAILOVER_ERROR);
 	ck_assert_str_eq(json_string_value(json_object_get(t->routes, "r")), "PoolRoute|alpha");
 }
 
@@ -231,6 +239,64 @@ START_TEST(every_problem_is_in_the_report)
 }
 END_TEST
 
+#define PAIR(first, second) \
+	"{'pools': {'a': {'servers': ['h:1']" first "}, 'b': {'servers': ['h:1']" second "}}}"
+#define TO(pool) ", 'failover': 'pool:" pool "'"
+
+static const struct {
+	const char *text, *where, *why;
+} failovers[] = {
+	{ PAIR(TO("a"), ""), "$.pools.a.failover", "cannot take over from itself" },
+	{ PAIR(TO("bb"), ""), "$.pools.a.failover", "'bb' is not defined (did you mean 'b'?)" },
+	{ PAIR(TO("b"), ", 'protocol': 'redis'"), "$.pools.a.failover",
+	  "'b' speaks redis, not memcached" },
+	{ PAIR(TO("b"), TO("a")), "$.pools.a.failover", "in a circle through pool 'a'" },
+	{ PAIR(TO(""), ""), "$.pools.a.failover", "must be ring, error or pool:NAME" },
+	{ PAIR(", 'failover': 'next'", ""), "$.pools.a.failover", "not 'next'" },
+	{ PAIR(", 'failover': 1", ""), "$.pools.a.failover", "not a number" },
+	{ PAIR(", 'failover': {}", ""), "$.pools.a.failover", "not a mapping" },
+	{ PAIR(", 'failover': 'pool:'", ""), "$.pools.a.failover", "not 'pool:'" },
+};
+
+START_TEST(failover_refusals)
+{
+	bad(failovers[_i].text, failovers[_i].where, failovers[_i].why);
+}
+END_TEST
+
+/* 0 -> 1 -> ... -> n-1, and the last to `last`. */
+static json_t *failover_chain(unsigned n, unsigned last)
+{
+	json_t *pools = json_object();
+	for (unsigned i = 0; i < n; i++) {
+		char name[16], target[24];
+		snprintf(name, sizeof(name), "p%u", i);
+		snprintf(target, sizeof(target), "pool:p%u", i + 1 < n ? i + 1 : last);
+		bool end = i + 1 == n && last >= n;
+		json_object_set_new(
+		    pools, name,
+		    json_pack("{s:[s], s:s}", "servers", "h:1", "failover", end ? "ring" : target));
+	}
+	return json_pack("{s:o}", "pools", pools);
+}
+
+START_TEST(failover_chains)
+{
+	json_t *doc = failover_chain(500, 500);
+	ck_assert_int_eq(topology_from_json(doc, &topology, &at), ERR_NONE);
+	json_decref(doc);
+	topology_free(&topology);
+
+	doc = failover_chain(500, 250);
+	struct report r = { 0 };
+	ck_assert_int_eq(topology_read_json(doc, &topology, &r), ERR_INVALID);
+	ck_assert_uint_eq(r.error_count, 1);
+	ck_assert_ptr_nonnull(strstr(r.items[0].at.why, "'p0' leads in a circle through"));
+	report_fini(&r);
+	json_decref(doc);
+}
+END_TEST
+
 START_TEST(where_may_be_null)
 {
 	json_t *doc = json("{}");
@@ -253,6 +319,8 @@ int main(void)
 	tcase_add_test(tc, long_names);
 	tcase_add_test(tc, too_many);
 	tcase_add_test(tc, every_problem_is_in_the_report);
+	tcase_add_loop_test(tc, failover_refusals, 0, sizeof(failovers) / sizeof(failovers[0]));
+	tcase_add_test(tc, failover_chains);
 	tcase_add_test(tc, where_may_be_null);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);
