@@ -205,8 +205,7 @@ static void config_read(struct config *c, const struct node *doc, struct report 
 	config_check_addresses(c, doc, r);
 }
 
-/* Hands the report's items over in the public form. False when out of memory. */
-static bool config_issues_take(struct config_issues *issues, struct report *r)
+bool config_issues_take(struct config_issues *issues, struct report *r)
 {
 	report_sort(r);
 	if (r->dropped > 0)

@@ -88,4 +88,9 @@ void listen_spec_fini(struct listen_spec *l);
 void config_free(struct config **c);
 void config_issues_fini(struct config_issues *issues);
 
+struct report;
+/* For other readers: the report's items in file order and in the public form. False when out of
+ * memory; the report stays the caller's. */
+bool config_issues_take(struct config_issues *issues, struct report *r);
+
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/listen.h"
+#include "common/spec_settings.h"
 #include "common/topology_settings.h"
 
 /* --- addresses -------------------------------------------------------------------------------- */
@@ -216,8 +217,9 @@ const struct settings config_settings = {
 void config_document(FILE *out)
 {
 	static const struct settings *const sections[] = {
-		&config_settings, &proxy_settings,     &listener_settings, &pool_settings,
-		&server_settings, &pool_auth_settings, &topology_settings,
+		&config_settings,      &proxy_settings,		&listener_settings, &pool_settings,
+		&server_settings,      &pool_auth_settings,	&topology_settings, &spec_settings,
+		&spec_health_settings, &spec_ejection_settings,
 	};
 	fputs(
 	    "# Options\n\n"
