@@ -1,0 +1,29 @@
+/* tree_topology.h - what an agent pushes to its proxies, made of what it read from the tree.
+ *
+ * Each pool is its ring body's, with the servers that its state ejects marked so; together with the
+ * routes they are one snapshot under one version. A state may eject a server that its ring does not
+ * have: that changes nothing.
+ *
+ * Pure. Threads: none shared. Ownership: the parts are borrowed for the call.
+ */
+#ifndef TWINRING_COMMON_TREE_TOPOLOGY_H
+#define TWINRING_COMMON_TREE_TOPOLOGY_H
+
+#include "common/pool_state.h"
+#include "common/topology.h"
+
+struct tree_pool {
+	const char *name;
+	const struct pool_state *state;
+	const struct pool_spec *pool; /* of the body that state->ring names */
+};
+
+/* Compose and validate. `routes` may be NULL or JSON null. ERR_INVALID with a JSON path in
+ * *where_out (may be NULL): no pools, states of different lineages, or what topology_from_json
+ * refuses; both results are then NULL. *doc_out is a new reference, equal for equal parts; each
+ * result may be left out by passing NULL. */
+enum err tree_topology(const struct tree_pool *pools, uint32_t count, const json_t *routes,
+		       uint64_t version, json_t **doc_out, struct topology **topology_out,
+		       struct err_at *where_out);
+
+#endif
