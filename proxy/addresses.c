@@ -5,7 +5,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "proxy/resolver.h"
+#include "common/resolver.h"
 
 #include <uthash.h>
 

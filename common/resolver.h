@@ -7,8 +7,8 @@
  * Threads:   all calls, and the callback, on the thread that runs the base.
  * Ownership: borrows base and ctx. resolver_free() does not wait for a lookup that hangs.
  */
-#ifndef TWINRING_PROXY_RESOLVER_H
-#define TWINRING_PROXY_RESOLVER_H
+#ifndef TWINRING_COMMON_RESOLVER_H
+#define TWINRING_COMMON_RESOLVER_H
 
 #include "common/net.h"
 

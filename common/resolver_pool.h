@@ -3,11 +3,11 @@
  * Threads: helpers touch only jobs and what the pool's lock guards. A helper that hangs in a
  * lookup outlives resolver_pool_free(); the pool's memory goes with the last of them.
  */
-#ifndef TWINRING_PROXY_RESOLVER_POOL_H
-#define TWINRING_PROXY_RESOLVER_POOL_H
+#ifndef TWINRING_COMMON_RESOLVER_POOL_H
+#define TWINRING_COMMON_RESOLVER_POOL_H
 
 #include "common/list.h"
-#include "proxy/resolver.h"
+#include "common/resolver.h"
 
 struct resolver_job {
 	STAILQ_ENTRY(resolver_job) link;

@@ -1,4 +1,4 @@
-#include "proxy/resolver.h"
+#include "common/resolver.h"
 
 #include <event2/event.h>
 #include <netdb.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "common/log.h"
-#include "proxy/resolver_pool.h"
+#include "common/resolver_pool.h"
 
 struct resolver_watch {
 	struct resolver *resolver;

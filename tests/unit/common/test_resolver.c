@@ -7,7 +7,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "proxy/resolver.h"
+#include "common/resolver.h"
 
 static struct event_base *base;
 static struct resolver *resolver;

@@ -1,4 +1,4 @@
-#include "proxy/resolver_pool.h"
+#include "common/resolver_pool.h"
 
 #include <pthread.h>
 #include <signal.h>
