@@ -586,8 +586,9 @@ void client_check(struct client *c, uint32_t now_s)
 	uint64_t quiet_ms = now_s > c->active_s ? (now_s - c->active_s) * 1000ull : 0;
 	uint32_t partial = limits->client_partial_timeout_ms, idle = limits->client_idle_timeout_ms;
 	bool quiet = !c->last && c->out.bytes == 0;
-	/* Paused with nothing to wait for: for memory, of which it may hold a part itself. */
-	bool stuck = (c->in && (quiet || !(c->flags & CLIENT_PAUSED))) || c->skip > 0 ||
+	/* Paused with nothing to wait for: for memory, of which it holds a good part itself. */
+	bool hoards = c->in && quiet && c->in->len > INBUF_LARGE;
+	bool stuck = (c->in && !(c->flags & CLIENT_PAUSED)) || hoards || c->skip > 0 ||
 		     (c->flags & CLIENT_BLOCKED);
 	if (((c->flags & CLIENT_LINGER) && quiet_ms >= LINGER_S * 1000) ||
 	    (stuck && partial && quiet_ms >= partial) || (quiet && idle && quiet_ms >= idle)) {
