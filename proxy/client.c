@@ -531,8 +531,7 @@ void clients_flush(struct core *core)
 	core->dirty_clients = NULL;
 	clients_flush_list(w, corked);
 	clients_flush_list(w, dirty);
-	if (w->corked && !io_timer_armed(&w->cork_timer))
-		io_timer_set(&w->cork_timer, CORK_US);
+	if (w->corked && !io_timer_armed(&w->cork_timer)) io_timer_set(&w->cork_timer, CORK_US);
 }
 
 /* --- life ------------------------------------------------------------------------------------- */

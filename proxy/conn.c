@@ -133,6 +133,18 @@ static void conn_free(struct garbage *g)
 	free((char *)g - offsetof(struct conn, garbage));
 }
 
+/* Is the end of this connection a failure of the server's? */
+static bool conn_is_to_blame(const struct conn *c, enum err e)
+{
+	const struct dest *d = c->dest;
+	if (e == ERR_NONE || e == ERR_SHUTDOWN) return false;
+	/* A client's wish: a reply too large for us, a dialect too new for the server. */
+	if (e == ERR_REPLY_TOO_LARGE) return false;
+	if (e == ERR_CONNECT && c->state == CONN_GREETING && c->resp == 3) return false;
+	/* Once a server is marked down, only its probe can add to its failures. */
+	return d->state == DEST_READY || d->probe == c;
+}
+
 /* The queue, taken off the connection, each request told why. */
 static void conn_fail_queue(struct conn *c, struct request *req, enum err e)
 {
@@ -155,9 +167,7 @@ void conn_close(struct conn *c, enum err e)
 	struct dest *d = c->dest;
 	struct core *core = c->core;
 	bool quarantined = c->state == CONN_QUARANTINE;
-	/* Once a server is marked down, only its probe can add to its failures. */
-	bool blame = e != ERR_NONE && e != ERR_SHUTDOWN && e != ERR_REPLY_TOO_LARGE && !quarantined &&
-		     (d->state == DEST_READY || d->probe == c);
+	bool blame = !quarantined && conn_is_to_blame(c, e);
 	if (e == ERR_DESYNC || e == ERR_REPLY_TOO_LARGE) conn_count(c, SERVER_desync, 1);
 	conn_set_state(c, CONN_CLOSED);
 	if (quarantined) LIST_REMOVE(c, quarantine);

@@ -29,10 +29,10 @@ struct conn {
 	uint32_t lane;
 	int fd;
 
-	struct request *head, **tail; /* unanswered, oldest first                  */
-	struct request *cursor;	      /* the oldest that has not timed out         */
-	uint32_t count;		      /* in the queue                              */
-	uint32_t unsent;	      /* of these, not wholly handed to the kernel */
+	struct request *head, **tail;	   /* unanswered, oldest first                  */
+	struct request *cursor;		   /* the oldest that has not timed out         */
+	uint32_t count;			   /* in the queue                              */
+	uint32_t unsent;		   /* of these, not wholly handed to the kernel */
 	uint64_t queued_bytes, sent_bytes; /* of requests, since it was opened */
 	uint64_t deadline_us; /* CONNECTING, GREETING: give up then; QUARANTINE: close then */
 

@@ -78,7 +78,7 @@ struct request {
 	uint64_t start_us;
 	uint64_t deadline_us; /* 0: none */
 
-	uint64_t queued_at;   /* its first byte's place in what its connection sends */
+	uint64_t queued_at; /* its first byte's place in what its connection sends */
 
 	struct slice key, head, body;
 	struct buf *in; /* head and body may lie in it; borrowed during route_send() */

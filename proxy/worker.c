@@ -138,16 +138,12 @@ static void worker_on_mail(void *owner, const struct mail *m)
 	struct worker *w = owner;
 	switch ((enum worker_mail)m->kind) {
 	case WORKER_CLIENT:
-		if (w->stopping)
-			worker_refuse(w, m);
-		else
-			client_new(w, m->fd, (uint16_t)m->number);
+		if (w->stopping) worker_refuse(w, m);
+		else client_new(w, m->fd, (uint16_t)m->number);
 		break;
 	case WORKER_SNAPSHOT:
-		if (w->stopping)
-			snapshot_unref(m->p);
-		else
-			worker_adopt(w, m->p);
+		if (w->stopping) snapshot_unref(m->p);
+		else worker_adopt(w, m->p);
 		break;
 	case WORKER_DRAIN: worker_drain(w); break;
 	case WORKER_STOP: w->stopping = true; break;
