@@ -5,7 +5,8 @@
 #include "common/ring.h"
 #include "common/topology.h"
 
-/* Server numbers in the ring are places in pool->servers; ejected ones own nothing. Pure. The
+/* Server numbers in the ring are places in pool->servers; ejected ones own nothing,
+ * unless the pool's failover leaves their keys with them. Pure. The
  * caller frees the ring. */
 enum err pool_ring_build(const struct pool_spec *pool, struct ring **ring_out);
 

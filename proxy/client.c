@@ -254,13 +254,6 @@ static void client_answer_local(struct client *c, const struct route *entry,
 	if (r == LOCAL_CLOSE) client_stop_reading(c);
 }
 
-static uint32_t client_lane(const struct client *c, const struct pool_spec *spec)
-{
-	uint32_t n = spec->server_connections;
-	uint32_t lane = n > 1 ? c->id % n : 0;
-	return c->session.resp == 3 ? lane + n : lane;
-}
-
 static struct request *client_request(struct client *c, const struct route *entry,
 				      const struct command *cmd, struct buf *in)
 {
@@ -275,7 +268,8 @@ static struct request *client_request(struct client *c, const struct route *entr
 	req->body = cmd->body;
 	req->in = in;
 	req->key_count = cmd->key_count;
-	req->lane = client_lane(c, entry->pool->spec);
+	req->lane = c->id;
+	req->resp = c->session.resp;
 	if (cmd->flags & CMD_NOREPLY) req->flags |= REQ_NOREPLY;
 	client_push(c, req);
 	return req;

@@ -192,6 +192,13 @@ static void dest_on_probe_timer(int fd, short what, void *owner)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
+/* One client's requests always take the same way, or they could overtake each other. */
+static uint32_t dest_lane(const struct dest *d, const struct request *req)
+{
+	uint32_t n = d->pool->spec->server_connections;
+	return (n > 1 ? req->lane % n : 0) + (req->resp == 3 ? n : 0);
+}
+
 void dest_send(struct dest *d, struct request *req)
 {
 	struct core *core = d->core;
@@ -201,10 +208,11 @@ void dest_send(struct dest *d, struct request *req)
 		request_fail_later(core, req, d->last_error, name);
 		return;
 	}
-	struct conn *c = d->lanes[req->lane];
+	uint32_t lane = dest_lane(d, req);
+	struct conn *c = d->lanes[lane];
 	if (!c) {
 		enum err e = ERR_NONE;
-		c = d->lanes[req->lane] = conn_open(d, req->lane, &e);
+		c = d->lanes[lane] = conn_open(d, lane, &e);
 		if (!c) {
 			dest_on_failure(d, e);
 			request_fail_later(core, req, e, name);

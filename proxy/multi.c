@@ -225,6 +225,7 @@ static struct request *multi_child(struct multi *m, uint32_t part)
 	child->view->refs++;
 	child->start_us = parent->start_us;
 	child->lane = parent->lane;
+	child->resp = parent->resp;
 	return child;
 }
 

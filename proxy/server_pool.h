@@ -29,6 +29,7 @@ struct server_pool {
 	uint32_t dest_base;	     /* server i is destination dest_base + i        */
 	uint32_t lanes;		     /* connections a worker may hold to each server */
 	struct stats_pool *stats;
+	const struct route *failover; /* takes the keys of ejected servers; NULL: none does */
 };
 
 /* Keep the pool's snapshot alive without a view: a destination may outlive the newest view that

@@ -193,6 +193,9 @@ enum err snapshot_build(struct topology *t, const struct snapshot_input *in,
 		}
 		s->dest_count += t->pools[i].server_count;
 	}
+	for (uint32_t i = 0; i < t->pool_count; i++)
+		if (t->pools[i].failover == FAILOVER_POOL)
+			s->pools[i].failover = snapshot_pool_route(s, t->pools[i].failover_pool);
 	snapshot_build_entries(s, in);
 	identities_prune(in->identities);
 	*snapshot_out = s;

@@ -11,8 +11,20 @@ struct hash_route {
 
 /* --- one server ------------------------------------------------------------------------------- */
 
+/* Ejected, and its keys do not move along the ring: an answer without asking it. */
+static bool server_is_out(const struct route *r)
+{
+	const struct server_pool *pool = r->pool;
+	return pool->servers[r->leaf - pool->dest_base].spec->ejected;
+}
+
 static void server_send(const struct route *r, struct request *req)
 {
+	if (server_is_out(r)) {
+		const struct server_spec *spec = r->pool->servers[r->leaf - r->pool->dest_base].spec;
+		request_fail_later(req->view->core, req, ERR_TKO, spec->ring_name);
+		return;
+	}
 	dest_send(req->view->dests[r->leaf], req);
 }
 
@@ -47,11 +59,20 @@ static const struct route_type server_route = {
 
 /* --- a pool ----------------------------------------------------------------------------------- */
 
+/* Keys of an ejected server are in the ring only when they do not move along it. */
+static void hash_send_ejected(const struct route *r, struct request *req, uint32_t i)
+{
+	const struct hash_route *h = (const struct hash_route *)r;
+	if (r->pool->failover) route_send(r->pool->failover, req);
+	else server_send(&h->leaves[i], req);
+}
+
 static void hash_send(const struct route *r, struct request *req)
 {
 	struct core *core = req->view->core;
 	uint32_t i = ring_lookup(r->pool->ring, req->key, &core->rng);
 	if (i == RING_NONE) request_fail_later(core, req, ERR_NO_SERVER, NULL);
+	else if (r->pool->servers[i].spec->ejected) hash_send_ejected(r, req, i);
 	else dest_send(req->view->dests[r->pool->dest_base + i], req);
 }
 
@@ -59,7 +80,10 @@ static const struct route *hash_locate(const struct route *r, struct slice key, 
 {
 	const struct hash_route *h = (const struct hash_route *)r;
 	uint32_t i = ring_lookup(r->pool->ring, key, rng);
-	return i == RING_NONE ? r : &h->leaves[i];
+	if (i == RING_NONE) return r;
+	if (r->pool->servers[i].spec->ejected && r->pool->failover)
+		return route_locate(r->pool->failover, key, rng);
+	return &h->leaves[i];
 }
 
 static void hash_each(const struct route *r, void (*fn)(const struct route *, void *), void *ctx)
@@ -79,6 +103,8 @@ static json_t *hash_describe(const struct route *r, const struct slice *key)
 	if (!key) return d;
 	uint64_t rng = 1;
 	const struct route *leaf = hash_locate(r, *key, &rng);
+	if (leaf != r && leaf->pool != r->pool)
+		json_object_set_new(d, "failover", json_string(leaf->pool->spec->name));
 	json_object_set_new(d, "child", leaf == r ? json_null() : server_describe(leaf, key));
 	return d;
 }
