@@ -22,9 +22,12 @@ hardening := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 pkgs := libevent libevent_pthreads jansson yaml-0.1 libcrypto zlib libxxhash libbsd-overlay
 pkg_cflags := $(shell pkg-config --cflags $(pkgs) 2>/dev/null)
 LDLIBS := $(shell pkg-config --libs $(pkgs) 2>/dev/null) -lm
+# only what runs the agent links these; the proxy never does
+AGENT_LDLIBS := $(shell pkg-config --libs libcurl 2>/dev/null) -lzookeeper_mt
 
 obj = $(patsubst %.c,$(B)/%.o,$(wildcard $(1)))
 COMMON := $(call obj,common/*.c)
+AGENT  := $(filter-out $(B)/agent/main.o,$(call obj,agent/*.c))
 PROXY  := $(filter-out $(B)/proxy/main.o,$(call obj,proxy/*.c proxy/routes/*.c))
 
 Q := $(if $(V),,@)
@@ -47,9 +50,15 @@ $(B)/%.o: %.c
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/*/test_*.c))
 SIM  := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/test_*.c))
 
-$(UNIT): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
+AGENT_UNIT := $(filter $(B)/tests/unit/agent/%,$(UNIT))
+AGENT_RIG  := $(filter-out $(AGENT_UNIT:=.o),$(call obj,tests/unit/agent/*.c))
+$(AGENT_UNIT): $(B)/%: $(B)/%.o $(AGENT_RIG) $(AGENT) $(COMMON)
+$(AGENT_UNIT): unit_libs := $(AGENT_LDLIBS)
+$(filter-out $(AGENT_UNIT),$(UNIT)): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
+$(UNIT):
 	$(call say,LINK)
-	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -pthread $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) -pthread $(LDFLAGS) -o $@ $^ $(unit_libs) $(LDLIBS) \
+		$(shell pkg-config --libs check)
 
 .PHONY: unit
 unit: $(UNIT) ## build the unit tests

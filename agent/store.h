@@ -2,10 +2,15 @@
  *
  * Threads:   every call and every callback on the agent's loop.
  * Calls:     asynchronous. Each callback runs exactly once, later, never from within the call; also
- *            when the session is lost (STORE_AWAY) or the store is freed (STORE_AWAY).
+ *            when the session is lost (STORE_AWAY) or the store is freed (STORE_AWAY, then from
+ *            within store_free). While not connected, calls fail with STORE_AWAY at once.
  * Watches:   tell only that something has changed, at a path or one of its children, and only once:
- *            read again with `watch` set. After a new session or a reconnection, on_session tells
- *            to read everything again.
+ *            read again with `watch` set. A path may be watched that does not exist yet. After a
+ *            new session or a reconnection, on_session tells to read everything again.
+ * Paths:     as "pools/alpha/state", "" is the root; one leading '/' is taken off. What the store
+ *            gives back never has it. No name may be empty, begin with '.' or hold control
+ *            characters; in a directory of files it also may not begin with '#', end with '~' or
+ *            look like one of the store's own (".data"). Else STORE_INVALID.
  * Ownership: arguments are copied; what callbacks get is borrowed for the call.
  */
 #ifndef TWINRING_AGENT_STORE_H
@@ -23,7 +28,7 @@ enum store_rc {
 	STORE_NOT_EMPTY,
 	STORE_AWAY,	 /* no connection; whether a write happened is not known */
 	STORE_REFUSED,	 /* no permission */
-	STORE_TOO_LARGE, /* over STORE_DATA_MAX: nothing was sent */
+	STORE_TOO_LARGE, /* over STORE_DATA_MAX: nothing was sent; or a file that somebody wrote */
 	STORE_INVALID,
 };
 
@@ -54,7 +59,8 @@ typedef void (*store_data_fn)(void *ctx, enum store_rc rc, struct slice data,
 /* Names of the children, sorted. */
 typedef void (*store_list_fn)(void *ctx, enum store_rc rc, const char *const *names,
 			      uint32_t count);
-/* path: of what was created, digits included; NULL otherwise. */
+/* stat: of what was written; zeros otherwise. path: of what was created, digits included; NULL
+ * otherwise. */
 typedef void (*store_done_fn)(void *ctx, enum store_rc rc, const struct store_stat *stat,
 			      const char *path);
 
@@ -66,17 +72,23 @@ struct store_events {
 
 struct store;
 
-/* "zk:HOST:PORT[,...][/chroot]". digest: "user:password" or NULL. Returns at once, connected or
+/* "zk:HOST:PORT[,...][/chroot]". digest: "user:password" or NULL; with it, everything that is made
+ * is for that digest only. The chroot is made when it is missing. Returns at once, connected or
  * not; on_session tells. */
 enum err store_zk_new(struct io_loop *l, const char *servers, const char *digest,
 		      uint32_t session_ms, const struct store_events *events,
 		      struct store **store_out, struct err_at *where_out);
-/* A node is a file NAME.data (or NAME, for nodes without children that people write) in a
- * directory; ephemeral nodes live as long as this process. */
+/* A node is a file NAME, or a directory NAME with its data, if any, in NAME.data beside it; people
+ * may also write spec.yml, spec.yaml or spec.json. Ephemeral nodes live as long as this process.
+ * The hidden directory .twinring holds versions and owners. Calls do their work, which may wait
+ * for the disk, before they return. The directory is made when only its last part is missing. */
 enum err store_file_new(struct io_loop *l, const char *dir, const struct store_events *events,
 			struct store **store_out, struct err_at *where_out);
+/* NULL is a no-op. Ends the session, so that ephemeral nodes go; waits for that a second or two at
+ * most. Not from within one of the store's callbacks. */
 void store_free(struct store **s);
 
+/* With STORE_TOO_LARGE the stat is right and the data empty. */
 void store_get(struct store *s, const char *path, bool watch, store_data_fn fn, void *ctx);
 void store_list(struct store *s, const char *path, bool watch, store_list_fn fn, void *ctx);
 /* Compare-and-set; STORE_ANY_VERSION: whatever is there. The node must exist. */
