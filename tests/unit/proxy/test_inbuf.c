@@ -1,0 +1,256 @@
+/* Reading messages from a socket: however they are cut, they are whole when they are parsed. */
+#include "proxy/inbuf.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct core core;
+static struct buf *kept;
+static int ours, theirs;
+
+static void setup(void)
+{
+	int pair[2];
+	core = (struct core){ 0 };
+	buf_pool_init(&core.bufs);
+	kept = NULL;
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+	ours = pair[0];
+	theirs = pair[1];
+}
+
+static void teardown(void)
+{
+	close(ours);
+	close(theirs);
+	if (kept) buf_unref(kept);
+	if (core.rbuf) buf_unref(core.rbuf);
+	buf_pool_fini(&core.bufs);
+	ck_assert_uint_eq(core.bufs.bytes, 0);
+}
+
+static void they_send(const void *bytes, size_t n)
+{
+	ck_assert_int_eq(write(theirs, bytes, n), (ssize_t)n);
+}
+
+static struct buf *we_read(size_t need)
+{
+	ssize_t got;
+	struct buf *b = inbuf_read(&core, ours, &kept, need, &got);
+	ck_assert_ptr_nonnull(b);
+	ck_assert_int_gt(got, 0);
+	ck_assert_ptr_null(kept);
+	return b;
+}
+
+START_TEST(a_whole_message_leaves_nothing)
+{
+	they_send("get a\r\n", 7);
+	struct buf *b = we_read(0);
+	ck_assert_uint_eq(b->len, 7);
+	ck_assert_int_eq(memcmp(b->data, "get a\r\n", 7), 0);
+	ck_assert_ptr_eq(b, core.rbuf);
+	inbuf_keep(&core, b, 7, 0, &kept);
+	ck_assert_ptr_null(kept);
+}
+END_TEST
+
+START_TEST(the_rest_comes_before_the_next_read)
+{
+	they_send("get a\r\nget", 10);
+	struct buf *b = we_read(0);
+	inbuf_keep(&core, b, 7, 0, &kept);
+	ck_assert_ptr_nonnull(kept);
+	ck_assert_uint_eq(kept->len, 3);
+	they_send(" b\r\n", 4);
+	b = we_read(0);
+	ck_assert_uint_eq(b->len, 7);
+	ck_assert_int_eq(memcmp(b->data, "get b\r\n", 7), 0);
+	inbuf_keep(&core, b, 7, 0, &kept);
+	ck_assert_ptr_null(kept);
+}
+END_TEST
+
+START_TEST(a_rest_is_small)
+{
+	char page[2000];
+	memset(page, 'x', sizeof(page));
+	they_send(page, sizeof(page));
+	struct buf *b = we_read(0);
+	inbuf_keep(&core, b, 1990, 0, &kept);
+	ck_assert_uint_eq(kept->len, 10);
+	ck_assert_uint_lt(kept->cap, 512); /* not the whole read buffer for ten bytes */
+}
+END_TEST
+
+START_TEST(bytes_that_are_referenced_stay)
+{
+	they_send("keep me", 7);
+	struct buf *b = we_read(0), *held = buf_ref(b);
+	inbuf_keep(&core, b, 7, 0, &kept);
+	they_send("OVERWRITE", 9);
+	b = we_read(0);
+	ck_assert_ptr_ne(b, held);
+	ck_assert_int_eq(memcmp(held->data, "keep me", 7), 0);
+	inbuf_keep(&core, b, 9, 0, &kept);
+	buf_unref(held);
+}
+END_TEST
+
+START_TEST(nothing_read_leaves_the_rest_alone)
+{
+	ssize_t got;
+	they_send("half", 4);
+	inbuf_keep(&core, we_read(0), 0, 0, &kept);
+	struct buf *before = kept;
+	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got));
+	ck_assert_int_eq(got, -1);
+	ck_assert_int_eq(errno, EAGAIN);
+	ck_assert_ptr_eq(kept, before);
+	shutdown(theirs, SHUT_WR);
+	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got));
+	ck_assert_int_eq(got, 0);
+	ck_assert_ptr_eq(kept, before);
+	ck_assert_uint_eq(kept->len, 4);
+}
+END_TEST
+
+/* Byte i of a message of the given number. */
+static char byte_at(uint32_t number, size_t i)
+{
+	return (char)(i * 31 + i / 257 + number * 7);
+}
+
+/* Messages are a 4-byte length and as many bytes. Returns how many bytes of whole messages lie at
+ * the start; *need_out is the size of the incomplete one, as far as it is known. */
+static size_t parse(const struct buf *b, uint32_t *number, size_t *need_out)
+{
+	size_t at = 0;
+	*need_out = 0;
+	while (b->len - at >= 4) {
+		uint32_t size;
+		bool right = true;
+		memcpy(&size, b->data + at, 4);
+		*need_out = 4 + size;
+		if (b->len - at < *need_out) break;
+		for (size_t i = 0; i < size; i++)
+			right = right && b->data[at + 4 + i] == byte_at(*number, i);
+		ck_assert_msg(right, "message %u of %u bytes is not what was sent", *number, size);
+		at += *need_out;
+		*need_out = 0;
+		(*number)++;
+	}
+	return at;
+}
+
+static size_t compose(char **all_out, const uint32_t *sizes, uint32_t count)
+{
+	size_t n = 0;
+	for (uint32_t i = 0; i < count; i++) n += 4 + sizes[i];
+	char *p = malloc(n);
+	ck_assert_ptr_nonnull(p);
+	*all_out = p;
+	for (uint32_t i = 0; i < count; p += sizes[i++]) {
+		memcpy(p, &sizes[i], 4);
+		p += 4;
+		for (size_t k = 0; k < sizes[i]; k++) p[k] = byte_at(i, k);
+	}
+	return n;
+}
+
+/* Small and large messages, in pieces of every kind of size. */
+START_TEST(any_pieces_make_the_same_messages)
+{
+	static const uint32_t sizes[] = { 0,	   5, 100,   4000,  4100,  3,	   17000,
+					  70000,   1, 2500,  65472, 65473, 300000, 1200000,
+					  3000000, 9, 20000, 0,	    1 };
+	static const size_t pieces[] = { 997, 4096, 65472, 65536, 150000 };
+	enum { COUNT = sizeof(sizes) / sizeof(sizes[0]) };
+	char *all;
+	size_t total = compose(&all, sizes, COUNT), step = pieces[_i];
+	uint32_t number = 0;
+	size_t need = 0;
+	for (size_t sent = 0, read = 0; read < total;) {
+		size_t n = total - sent < step ? total - sent : step;
+		ssize_t written = write(theirs, all + sent, n);
+		if (written > 0) sent += (size_t)written;
+		ssize_t got;
+		struct buf *b;
+		while ((b = inbuf_read(&core, ours, &kept, need, &got))) {
+			read += (size_t)got;
+			size_t parsed = parse(b, &number, &need);
+			inbuf_keep(&core, b, parsed, need, &kept);
+		}
+		ck_assert_int_eq(got, -1);
+	}
+	ck_assert_uint_eq(number, COUNT);
+	ck_assert_ptr_null(kept);
+	free(all);
+}
+END_TEST
+
+START_TEST(who_announces_much_and_sends_little_gets_little)
+{
+	uint32_t huge = 500u << 20;
+	they_send(&huge, 4);
+	inbuf_keep(&core, we_read(0), 0, 4 + (size_t)huge, &kept);
+	they_send("few", 3);
+	struct buf *b = we_read(4 + (size_t)huge);
+	ck_assert_uint_eq(b->len, 7);
+	ck_assert_uint_le(b->cap, 2u << 20);
+	inbuf_keep(&core, b, 0, 4 + (size_t)huge, &kept);
+	ck_assert_ptr_nonnull(kept);
+}
+END_TEST
+
+START_TEST(a_large_message_lies_alone)
+{
+	uint32_t size = 100000;
+	char *all;
+	size_t n = compose(&all, (uint32_t[]){ size, 3 }, 2);
+	they_send(all, 50);
+	inbuf_keep(&core, we_read(0), 0, 4 + size, &kept);
+	they_send(all + 50, n - 50);
+	size_t need = 4 + size;
+	struct buf *b = we_read(need);
+	while (b->len < need) {
+		inbuf_keep(&core, b, 0, need, &kept);
+		b = we_read(need);
+	}
+	/* what follows it stays in the socket, so that its buf can be passed on */
+	ck_assert_uint_eq(b->len, need);
+	ck_assert_ptr_ne(b, core.rbuf);
+	inbuf_keep(&core, b, need, 0, &kept);
+	ck_assert_ptr_null(kept);
+	b = we_read(0);
+	ck_assert_uint_eq(b->len, 7);
+	inbuf_keep(&core, b, 7, 0, &kept);
+	free(all);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("inbuf");
+	TCase *t = tcase_create("inbuf");
+	tcase_set_timeout(t, 30);
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, a_whole_message_leaves_nothing);
+	tcase_add_test(t, the_rest_comes_before_the_next_read);
+	tcase_add_test(t, a_rest_is_small);
+	tcase_add_test(t, bytes_that_are_referenced_stay);
+	tcase_add_test(t, nothing_read_leaves_the_rest_alone);
+	tcase_add_loop_test(t, any_pieces_make_the_same_messages, 0, 5);
+	tcase_add_test(t, who_announces_much_and_sends_little_gets_little);
+	tcase_add_test(t, a_large_message_lies_alone);
+	suite_add_tcase(s, t);
+	SRunner *r = srunner_create(s);
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}
