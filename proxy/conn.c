@@ -8,7 +8,8 @@
 #include "proxy/inbuf.h"
 
 enum {
-	CONN_CHUNK = 16384 - 64, /* bytes of requests gathered in one piece */
+	CONN_CHUNK = 4096 - 64, /* bytes of requests gathered in one piece, once there are many */
+	CONN_BIG_CHUNK = 16384 - 64,
 	CONN_IOV = 64,
 	CONNECT_TIMEOUT_MS = 1000, /* when the pool names none */
 };
@@ -210,10 +211,16 @@ static bool buf_contains(const struct buf *b, struct slice s)
 	return b && s.p >= b->data && s.p < b->data + b->cap;
 }
 
+/* A request that is kept for its reply keeps its whole chunk: one alone is to keep little. */
+static size_t conn_chunk(const struct outq *q)
+{
+	return q->bytes == 0 ? BUF_SMALL : q->bytes < CONN_CHUNK ? CONN_CHUNK : CONN_BIG_CHUNK;
+}
+
 static void conn_put(struct conn *c, struct request *req, struct slice bytes)
 {
 	struct buf *in = buf_contains(req->in, bytes) ? req->in : NULL;
-	outq_put(&c->core->bufs, &c->out, in, bytes, CONN_CHUNK);
+	outq_put(&c->core->bufs, &c->out, in, bytes, conn_chunk(&c->out));
 }
 
 void conn_queue(struct conn *c, struct request *req)

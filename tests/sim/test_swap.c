@@ -183,6 +183,22 @@ START_TEST(half_a_request_across_a_swap)
 }
 END_TEST
 
+START_TEST(a_listener_that_changes_its_protocol)
+{
+	static const char *const halves[] = { "set a 0 0 10\r\n01234", "get abcdef", "g" };
+	static const char *const resp[] = { "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$99\r\n0", "*2\r\n$3", "*" };
+	for (int i = 0; i < 6; i++) {
+		sim_start(i < 3 ? "memcached" : "redis", 1, "", "");
+		struct sock *c = sim_client();
+		sim_send(c, "%s", i < 3 ? halves[i] : resp[i - 3]);
+		sim_swap(i < 3 ? "redis" : "memcached", 1, "", "");
+		for (int k = 0; k < 20 && !c->closed && !c->shut; k++)
+			sim_send(c, "\r\n$3\r\n5678901234567890\r\n");
+		sim_stop();
+	}
+}
+END_TEST
+
 /* Three swaps; the connection that the last removes is probed meanwhile. */
 START_TEST(a_probed_server_is_removed)
 {
@@ -215,6 +231,7 @@ int main(void)
 	tcase_add_test(t, a_server_in_quarantine_survives_a_swap);
 	tcase_add_test(t, a_client_whose_entry_vanishes);
 	tcase_add_test(t, half_a_request_across_a_swap);
+	tcase_add_test(t, a_listener_that_changes_its_protocol);
 	tcase_add_test(t, a_probed_server_is_removed);
 	return sim_run("swap", t);
 }
