@@ -121,6 +121,7 @@ static void client_write_ready(struct client *c)
 	struct request *req;
 	while ((req = client_oldest(c)) && (req->flags & REQ_DONE)) {
 		client_pop(c);
+		c->held -= req->out.bytes;
 		outq_move(&c->core->bufs, &c->out, &req->out, client_chunk(&c->out));
 		request_drop(c->core, req);
 	}
@@ -139,6 +140,7 @@ static void client_on_answer(struct frame *f, struct request *req, const struct 
 	} else {
 		client_write_answer(c, req, a, &req->out);
 		req->flags |= REQ_DONE;
+		c->held += req->out.bytes;
 	}
 	client_mark_dirty(c);
 }
@@ -154,6 +156,7 @@ static void client_say(struct client *c, const struct op_info *info, struct slic
 		struct request *req = request_new(core, info);
 		req->flags |= REQ_DONE;
 		outq_copy(&core->bufs, &req->out, text.p, text.n, text.n);
+		c->held += text.n;
 		client_push(c, req);
 	}
 	client_mark_dirty(c);
@@ -314,7 +317,7 @@ static bool client_is_full(const struct client *c)
 {
 	const struct proxy_spec *limits = worker_limits(client_worker(c));
 	return c->in_flight >= limits->pipeline_max ||
-	       c->out.bytes > limits->client_output_max_bytes;
+	       c->out.bytes + c->held > limits->client_output_max_bytes;
 }
 
 static bool client_memory_is_short(const struct client *c)

@@ -35,6 +35,7 @@ struct client {
 	struct client *dirty_next; /* or the next in worker.corked */
 	struct request *last;	   /* the newest unanswered; last->client_next is the oldest */
 	struct outq out;
+	size_t held;	/* bytes of replies that wait for their turn in their requests */
 	struct buf *in; /* an incomplete request, or what came while paused */
 	struct session session;
 	uint32_t id;

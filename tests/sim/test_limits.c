@@ -216,6 +216,42 @@ START_TEST(clients_short_of_memory_do_not_wait_for_ever)
 }
 END_TEST
 
+START_TEST(a_stalled_server_holds_little_memory)
+{
+	sim_start("memcached", 1, "    timeout_ms: 60000\n", "  pipeline_max: 10000\n");
+	struct sock *c = sim_client();
+	for (int i = 0; i < 2000; i++) sim_send(c, "get key%d\r\n", i);
+	ck_assert_uint_eq(sim_live(), 2000);
+	ck_assert_uint_lt(sim.w->core.bufs.bytes, 2000 * 600 + 200000);
+	sim_stop();
+}
+END_TEST
+
+START_TEST(replies_that_wait_for_their_turn_count_as_output)
+{
+	sim_start("memcached", 2, "", "  client_output_max: 100000\n");
+	struct sock *c = sim_client();
+	char *value = sim_value(60000, 1);
+	uint32_t asked = 0;
+	sim_send(c, "get %s\r\n", sim_key(0, 0));
+	for (int i = 0; i < 20; i++) {
+		sim_send(c, "get %s\r\n", sim_key(1, 0));
+		struct sock *s = sim_server(1);
+		if (s->out_n == 0) continue;
+		asked++;
+		sock_take(s, s->out_n);
+		sim_feed(s, "VALUE %s 0 60000\r\n", sim_key(1, 0));
+		sock_send(s, value, 60000);
+		sim_send(s, "\r\nEND\r\n");
+	}
+	ck_assert_uint_eq(asked, 2);
+	sim_send(sim_server(0), "END\r\n");
+	sim_expect(sim_server(1), "%.*s", 18 * 8, sim_server(1)->out);
+	free(value);
+	sim_stop();
+}
+END_TEST
+
 START_TEST(an_idle_client_holds_no_buffer)
 {
 	sim_start("memcached", 1, "", "");
@@ -246,6 +282,8 @@ int main(void)
 	tcase_add_test(t, a_large_reply_is_not_corked);
 	tcase_add_test(t, a_corked_client_may_close);
 	tcase_add_test(t, clients_short_of_memory_do_not_wait_for_ever);
+	tcase_add_test(t, a_stalled_server_holds_little_memory);
+	tcase_add_test(t, replies_that_wait_for_their_turn_count_as_output);
 	tcase_add_test(t, an_idle_client_holds_no_buffer);
 	return sim_run("limits", t);
 }

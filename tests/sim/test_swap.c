@@ -186,7 +186,8 @@ END_TEST
 START_TEST(a_listener_that_changes_its_protocol)
 {
 	static const char *const halves[] = { "set a 0 0 10\r\n01234", "get abcdef", "g" };
-	static const char *const resp[] = { "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$99\r\n0", "*2\r\n$3", "*" };
+	static const char *const resp[] = { "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$99\r\n0", "*2\r\n$3",
+					    "*" };
 	for (int i = 0; i < 6; i++) {
 		sim_start(i < 3 ? "memcached" : "redis", 1, "", "");
 		struct sock *c = sim_client();
