@@ -204,6 +204,43 @@ void conn_retire(struct conn *c, uint64_t grace_us)
 	dest_on_conn_gone(c->dest, c);
 }
 
+/* A server may close an idle connection in the very moment in which it is needed again. If not a
+ * byte of what waits has left, another connection can carry it. */
+static bool conn_move_queue(struct conn *c)
+{
+	struct dest *d = c->dest;
+	enum err e;
+	if (c->state != CONN_READY || !c->carried || !c->head ||
+	    c->head->queued_at != c->sent_bytes || d->lanes[c->lane] != c)
+		return false;
+	struct conn *fresh = conn_open(d, c->lane, &e);
+	if (!fresh) return false;
+	d->lanes[c->lane] = fresh;
+	fresh->head = c->head;
+	fresh->tail = c->tail;
+	fresh->cursor = c->cursor;
+	fresh->count = c->count;
+	fresh->unsent = c->unsent;
+	fresh->out = c->out;
+	fresh->queued_bytes = c->queued_bytes;
+	fresh->sent_bytes = c->sent_bytes;
+	c->out = (struct outq){ 0 };
+	c->head = c->cursor = NULL;
+	c->tail = &c->head;
+	c->count = c->unsent = 0;
+	conn_set_active(fresh, true);
+	conn_mark_dirty(fresh);
+	return true;
+}
+
+/* The connection is broken, by them or on the way. */
+static void conn_break(struct conn *c, bool eof)
+{
+	conn_count(c, eof ? SERVER_server_eof : SERVER_server_err, 1);
+	bool idle = c->count == 0 && c->state != CONN_GREETING;
+	conn_close(c, idle || conn_move_queue(c) ? ERR_NONE : ERR_CLOSED);
+}
+
 /* --- sending ---------------------------------------------------------------------------------- */
 
 static bool buf_contains(const struct buf *b, struct slice s)
@@ -275,8 +312,7 @@ void conn_flush(struct conn *c)
 				io_watch_set(&c->watch, IO_READ | IO_WRITE);
 				return;
 			}
-			conn_count(c, SERVER_server_err, 1);
-			conn_close(c, ERR_CLOSED);
+			conn_break(c, false);
 			return;
 		}
 		conn_count(c, SERVER_request_bytes, (uint64_t)sent);
@@ -319,6 +355,7 @@ static void conn_deliver(struct conn *c, struct slice bytes, struct buf *buf,
 		return;
 	}
 	dest_on_success(c->dest);
+	c->carried = true;
 	core->in_flight--;
 	core->turn_replies++;
 	hist_record(&c->dest->stats->latency, core_now(core) - req->start_us);
@@ -397,9 +434,7 @@ static size_t conn_parse_one(struct conn *c, struct buf *b, const char *data, si
 static void conn_on_end(struct conn *c, ssize_t got)
 {
 	if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-	conn_count(c, got == 0 ? SERVER_server_eof : SERVER_server_err, 1);
-	/* A server may close an idle connection: that is no failure. */
-	conn_close(c, c->count > 0 || c->state == CONN_GREETING ? ERR_CLOSED : ERR_NONE);
+	conn_break(c, got == 0);
 }
 
 static void conn_on_read(struct conn *c)

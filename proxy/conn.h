@@ -24,6 +24,7 @@ struct conn {
 	LIST_ENTRY(conn) quarantine; /* dest.quarantine                               */
 	struct conn *dirty_next;
 	bool dirty, is_active;
+	bool carried;  /* it has answered something in time */
 	uint8_t state; /* enum conn_state; written by conn_set_state() */
 	uint8_t resp;  /* dialect it speaks: 2 or 3 */
 	uint32_t lane;

@@ -501,6 +501,48 @@ START_TEST(an_idle_connection_may_close)
 }
 END_TEST
 
+START_TEST(a_connection_that_closes_as_it_is_needed)
+{
+	for (int i = 0; i < 2; i++) {
+		sim_start("memcached", 1, "", "");
+		struct sock *c = sim_client();
+		sim_send(c, "get a\r\n");
+		struct sock *s = sim_server(0);
+		sim_send(s, "END\r\n");
+		sim_expect(c, "END\r\n");
+		sock_take(s, s->out_n);
+		sim_feed(c, "get b\r\nset c 0 0 1\r\nx\r\n");
+		/* The client's event comes first, and its request is queued already. */
+		if (i == 0) s->eof = true;
+		if (i == 1) s->error = ECONNRESET;
+		sim_settle();
+		ck_assert(s->closed);
+		sim_expect(s, "%s", "");
+		sim_expect(sim_server(0), "get b\r\nset c 0 0 1\r\nx\r\n");
+		sim_send(sim_server(0), "END\r\nSTORED\r\n");
+		sim_expect(c, "END\r\nSTORED\r\n");
+		sim_stop();
+	}
+}
+END_TEST
+
+START_TEST(a_server_that_only_accepts_and_closes)
+{
+	sim_start("memcached", 1, "", "");
+	struct sock *c = sim_client();
+	for (int i = 0; i < 3; i++) {
+		sim_feed(c, "get a\r\n");
+		sim_turn();
+		ck_assert_uint_eq(fake_connection_count(SIM_PORT), (uint32_t)i + 1);
+		sim_server(0)->eof = true;
+		sim_settle();
+		sim_expect(c, "SERVER_ERROR Connection closed by server (server s0)\r\n");
+	}
+	ck_assert_int_eq(state(0), DEST_TKO);
+	sim_stop();
+}
+END_TEST
+
 START_TEST(stopping_with_requests_in_flight_leaves_nothing)
 {
 	sim_start("memcached", 2, FAST, "");
@@ -539,6 +581,8 @@ int main(void)
 	tcase_add_test(t, a_write_that_fails);
 	tcase_add_test(t, a_full_queue);
 	tcase_add_test(t, an_idle_connection_may_close);
+	tcase_add_test(t, a_connection_that_closes_as_it_is_needed);
+	tcase_add_test(t, a_server_that_only_accepts_and_closes);
 	tcase_add_test(t, stopping_with_requests_in_flight_leaves_nothing);
 	return sim_run("failures", t);
 }
