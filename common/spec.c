@@ -61,7 +61,7 @@ static void pin_report_no_server(const struct server_names *s, const struct node
 {
 	const char *best = NULL;
 	unsigned best_distance = UINT_MAX;
-	for (uint32_t i = 0; i<s->count && * hints_left> 0; i++, --*hints_left) {
+	for (uint32_t i = 0; *hints_left > 0 && i < s->count; i++, --*hints_left) {
 		unsigned d = settings_distance(n->key, s->names[i]);
 		if (d >= best_distance) continue;
 		best_distance = d;

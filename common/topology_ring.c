@@ -12,7 +12,8 @@ enum err pool_ring_build(const struct pool_spec *pool, struct ring **ring_out)
 						   .host = s->host,
 						   .port = s->port,
 						   .weight = s->weight,
-.ejected = s->ejected && pool->failover == FAILOVER_RING };
+						   .ejected = s->ejected &&
+							      pool->failover == FAILOVER_RING };
 	}
 	struct ring_spec spec = { .kind = pool->distribution,
 				  .hash = pool->hash,

@@ -90,9 +90,9 @@ struct request {
 	struct multi *multi; /* a split request's parts, or NULL */
 	uint32_t key_count;
 	uint8_t flags;
-	uint32_t lane;	    /* the same for all of a client: chooses among connections to a server */
-	uint8_t resp;	    /* dialect of the reply: 2 or 3 */
-	enum err err;	    /* why it was deferred as failed ... */
+	uint32_t lane; /* the same for all of a client: chooses among connections to a server */
+	uint8_t resp;  /* dialect of the reply: 2 or 3 */
+	enum err err;  /* why it was deferred as failed ... */
 	const char *server; /* ... and by whom, or NULL          */
 };
 

@@ -21,7 +21,8 @@ static bool server_is_out(const struct route *r)
 static void server_send(const struct route *r, struct request *req)
 {
 	if (server_is_out(r)) {
-		const struct server_spec *spec = r->pool->servers[r->leaf - r->pool->dest_base].spec;
+		const struct server_spec *spec =
+		    r->pool->servers[r->leaf - r->pool->dest_base].spec;
 		request_fail_later(req->view->core, req, ERR_TKO, spec->ring_name);
 		return;
 	}
