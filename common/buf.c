@@ -38,9 +38,17 @@ void buf_pool_trim(struct buf_pool *p)
 	freelist_trim(&p->segs);
 }
 
+void buf_pool_squeeze(struct buf_pool *p)
+{
+	for (uint32_t i = 0; i < BUF_CLASSES; i++) {
+		buf_class_drop(p, i, UINT32_MAX);
+		p->classes[i].low_water = 0;
+	}
+}
+
 void buf_pool_fini(struct buf_pool *p)
 {
-	for (uint32_t i = 0; i < BUF_CLASSES; i++) buf_class_drop(p, i, UINT32_MAX);
+	buf_pool_squeeze(p);
 	freelist_fini(&p->segs);
 }
 

@@ -62,6 +62,8 @@ struct buf_pool {
 void buf_pool_init(struct buf_pool *p);
 /* Give back half of what lay unused since the last call. */
 void buf_pool_trim(struct buf_pool *p);
+/* Give back all that lies unused. */
+void buf_pool_squeeze(struct buf_pool *p);
 void buf_pool_fini(struct buf_pool *p);
 
 /* An empty buf with room for at least `size` bytes and one reference. */

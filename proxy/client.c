@@ -322,7 +322,11 @@ static bool client_is_full(const struct client *c)
 
 static bool client_memory_is_short(const struct client *c)
 {
-	return c->core->buffer_max && c->core->bufs.bytes > c->core->buffer_max;
+	struct core *core = c->core;
+	if (!core->buffer_max || core->bufs.bytes <= core->buffer_max) return false;
+	/* What lies in free lists is no reason to make clients wait. */
+	buf_pool_squeeze(&core->bufs);
+	return core->bufs.bytes > core->buffer_max;
 }
 
 static void client_pause(struct client *c)

@@ -216,6 +216,37 @@ START_TEST(clients_short_of_memory_do_not_wait_for_ever)
 }
 END_TEST
 
+START_TEST(memory_that_became_free_can_be_used_at_once)
+{
+	sim_start("memcached", 1, "    timeout_ms: 0\n", "  memory_max: 2m\n");
+	struct sock *c = sim_client(), *other = sim_client();
+	char *value = sim_value(300000, 1);
+	sim_send(c, "get warm\r\n");
+	struct sock *s = sim_server(0);
+	sim_send(s, "END\r\n");
+	sock_take(s, s->out_n);
+	s->window = 0;
+	for (int i = 0; i < 9; i++) {
+		sim_feed(c, "set k%d 0 0 300000\r\n", i);
+		sock_send(c, value, 300000);
+		sim_send(c, "\r\n");
+	}
+	sim_send(other, "get a\r\n");
+	ck_assert(LIST_FIRST(&sim.w->clients)->flags & CLIENT_PAUSED);
+	s->window = SIZE_MAX;
+	sim_settle();
+	for (int i = 0; i < 9; i++) sim_send(s, "STORED\r\n");
+	/* Within a second, without waiting for lists to be trimmed. */
+	sim_pass_ms(1100);
+	sim_expect(c, "END\r\nSTORED\r\nSTORED\r\nSTORED\r\nSTORED\r\nSTORED\r\nSTORED\r\n"
+		      "STORED\r\nSTORED\r\nSTORED\r\n");
+	sim_send(s, "END\r\n");
+	sim_expect(other, "END\r\n");
+	free(value);
+	sim_stop();
+}
+END_TEST
+
 START_TEST(a_stalled_server_holds_little_memory)
 {
 	sim_start("memcached", 1, "    timeout_ms: 60000\n", "  pipeline_max: 10000\n");
@@ -282,6 +313,7 @@ int main(void)
 	tcase_add_test(t, a_large_reply_is_not_corked);
 	tcase_add_test(t, a_corked_client_may_close);
 	tcase_add_test(t, clients_short_of_memory_do_not_wait_for_ever);
+	tcase_add_test(t, memory_that_became_free_can_be_used_at_once);
 	tcase_add_test(t, a_stalled_server_holds_little_memory);
 	tcase_add_test(t, replies_that_wait_for_their_turn_count_as_output);
 	tcase_add_test(t, an_idle_client_holds_no_buffer);
