@@ -354,6 +354,7 @@ static void finish(void)
 			struct player *p = &players[k];
 			if (!p->s) continue;
 			p->s->window = SIZE_MAX;
+			if (p->quit) p->may_close = true;
 			player_check(p);
 			if (p->s->closed || p->said == p->say.n) continue;
 			sock_send(p->s, p->say.p + p->said, p->say.n - p->said);
