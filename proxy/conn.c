@@ -484,6 +484,17 @@ static void conn_on_event(int fd, short what, void *owner)
 
 /* --- timing out ------------------------------------------------------------------------------- */
 
+void conn_shorten(struct conn *c, uint64_t deadline_us)
+{
+	c->cursor = NULL;
+	for (struct request *req = c->head; req; req = req->dest_next) {
+		if (req->flags & REQ_EXPIRED) continue;
+		if (!c->cursor) c->cursor = req;
+		if (!req->deadline_us || req->deadline_us > deadline_us)
+			req->deadline_us = deadline_us;
+	}
+}
+
 void conn_expire(struct conn *c, uint64_t now_us)
 {
 	if (c->state == CONN_CLOSED) return;
@@ -496,7 +507,7 @@ void conn_expire(struct conn *c, uint64_t now_us)
 	while (c->cursor && c->cursor->deadline_us <= now_us) {
 		struct request *req = c->cursor;
 		c->cursor = req->dest_next;
-		if (req->deadline_us == 0) continue;
+		if (req->deadline_us == 0 || (req->flags & REQ_EXPIRED)) continue;
 		req->flags |= REQ_EXPIRED;
 		c->core->in_flight--;
 		expired++;

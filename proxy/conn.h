@@ -59,6 +59,8 @@ void conn_flush(struct conn *c);
 void conn_close(struct conn *c, enum err e);
 /* Take no more requests; stay open until what is owed has come, or for `grace_us`. */
 void conn_retire(struct conn *c, uint64_t grace_us);
+/* Nothing in the queue waits beyond `deadline_us`: deadlines must not fall from one to the next. */
+void conn_shorten(struct conn *c, uint64_t deadline_us);
 /* Answer what has waited too long. */
 void conn_expire(struct conn *c, uint64_t now_us);
 

@@ -31,10 +31,20 @@ struct dest *dest_new(struct core *core, const struct server_pool *pool,
 	return d;
 }
 
+/* What was asked under a longer timeout must not hold up the shorter ones behind it. */
+static void dest_shorten(struct dest *d, const struct pool_spec *was, const struct pool_spec *is)
+{
+	if (!is->timeout_ms || (was->timeout_ms && was->timeout_ms <= is->timeout_ms)) return;
+	uint64_t deadline_us = core_now(d->core) + is->timeout_ms * 1000ull;
+	for (uint32_t i = 0; i < d->lane_count; i++)
+		if (d->lanes[i]) conn_shorten(d->lanes[i], deadline_us);
+}
+
 void dest_update(struct dest *d, const struct server_pool *pool, const struct pool_server *server)
 {
 	assert(d->lane_count == pool->lanes && d->id == server->id);
 	server_pool_hold(pool);
+	if (d->pool) dest_shorten(d, d->pool->spec, pool->spec);
 	if (d->pool) server_pool_release(d->pool);
 	d->pool = pool;
 	d->server = server;

@@ -200,6 +200,30 @@ START_TEST(a_listener_that_changes_its_protocol)
 }
 END_TEST
 
+START_TEST(a_shorter_timeout_holds_behind_a_longer_one)
+{
+	static const char *const before[] = { "    timeout_ms: 10000\n", "    timeout_ms: 0\n" };
+	for (int i = 0; i < 2; i++) {
+		sim_start("memcached", 1, before[i], "");
+		struct sock *c = sim_client(), *c2 = sim_client();
+		sim_send(c, "get a\r\n");
+		sim_pass_ms(500);
+		sim_swap("memcached", 1, "    timeout_ms: 100\n", "");
+		sim_pass_ms(50);
+		sim_send(c2, "get b\r\n");
+		sim_pass_ms(62);
+		sim_expect(c, "SERVER_ERROR Connection timed out (server s0)\r\n");
+		sim_expect(c2, "%s", "");
+		sim_pass_ms(50);
+		sim_expect(c2, "SERVER_ERROR Connection timed out (server s0)\r\n");
+		sim_send(sim_server(0), "END\r\nEND\r\n");
+		ck_assert_uint_eq(sim_live(), 0);
+		ck_assert_uint_eq(sim.snapshots_alive, 1);
+		sim_stop();
+	}
+}
+END_TEST
+
 /* Three swaps; the connection that the last removes is probed meanwhile. */
 START_TEST(a_probed_server_is_removed)
 {
@@ -233,6 +257,7 @@ int main(void)
 	tcase_add_test(t, a_client_whose_entry_vanishes);
 	tcase_add_test(t, half_a_request_across_a_swap);
 	tcase_add_test(t, a_listener_that_changes_its_protocol);
+	tcase_add_test(t, a_shorter_timeout_holds_behind_a_longer_one);
 	tcase_add_test(t, a_probed_server_is_removed);
 	return sim_run("swap", t);
 }
