@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -114,6 +115,22 @@ def module_world(request):
         yield w
     finally:
         w.end(keep=bool(os.environ.get("TWINRING_KEEP")))
+
+
+def _too_long(signum, frame):
+    raise TimeoutError("the test took too long")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """No test waits for ever, whatever it waits for. Set-up and tear-down count too."""
+    limit = int(env.scaled(900 if env.LONG and item.get_closest_marker("long") else 120))
+    before = signal.signal(signal.SIGALRM, _too_long)
+    # Again and again: the first may be swallowed by code that retries.
+    signal.setitimer(signal.ITIMER_REAL, limit, 10)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -411,28 +411,28 @@ def test_handshakes(targets):
                     (("CLIENT", "ID"), b":[0-9]+\r\n"),
                     (("CLIENT", "SETINFO", "LIB-NAME", "x"), b"\\+OK\r\n"),
                     (("CLIENT", "SETINFO", "LIB-VER", "1"), b"\\+OK\r\n"),
-                    (("CLIENT", "NOSUCH"), b"-ERR .*\r\n"),
+                    (("CLIENT", "NOSUCH"), b"-ERR [^\r\n]*\r\n"),
                     (("COMMAND", "COUNT"), b":[0-9]+\r\n"),
-                    (("COMMAND",), b"\\*[0-9]+\r\n(.|\r|\n)*"),
-                    (("COMMAND", "INFO", "get"), b"\\*1\r\n\\*(.|\r|\n)*"),
-                    (("COMMAND", "DOCS"), b"[*%](.|\r|\n)*"),
-                    (("INFO",), b"\\$(.|\r|\n)*redis_version:(.|\r|\n)*"),
-                    (("CONFIG", "GET", "maxmemory"), b"\\*(.|\r|\n)*"),
-                    (("TIME",), b"\\*2\r\n(.|\r|\n)*"),
+                    (("COMMAND",), b"\\*[0-9]+\r\n.*"),
+                    (("COMMAND", "INFO", "get"), b"\\*1\r\n\\*.*"),
+                    (("COMMAND", "DOCS"), b"[*%].*"),
+                    (("INFO",), b"\\$.*redis_version:.*"),
+                    (("CONFIG", "GET", "maxmemory"), b"\\*.*"),
+                    (("TIME",), b"\\*2\r\n.*"),
                     (("DBSIZE",), b":[0-9]+\r\n"),
                     (("SELECT", "0"), b"\\+OK\r\n"),
-                    (("SELECT", "1"), b"-ERR .*\r\n"),
-                    (("HELLO",), b"\\*1[46]\r\n(.|\r|\n)*"),
-                    (("HELLO", "9"), b"-NOPROTO .*\r\n"),
-                    (("HELLO", "3", "SETNAME", "you"), b"%[78]\r\n(.|\r|\n)*"),
+                    (("SELECT", "1"), b"-ERR [^\r\n]*\r\n"),
+                    (("HELLO",), b"\\*1[46]\r\n.*"),
+                    (("HELLO", "9"), b"-NOPROTO [^\r\n]*\r\n"),
+                    (("HELLO", "3", "SETNAME", "you"), b"%[78]\r\n.*"),
                     (("CLIENT", "GETNAME"), b"\\$3\r\nyou\r\n"),
                     (("RESET",), b"\\+RESET\r\n"),
                     (("CLIENT", "GETNAME"), b"\\$-1\r\n|\\$0\r\n\r\n"),
-                    (("READONLY",), b"-ERR .*\r\n"),
-                    (("AUTH", "x"), b"-ERR .*\r\n"),
+                    (("READONLY",), b"-ERR [^\r\n]*\r\n"),
+                    (("AUTH", "x"), b"-ERR [^\r\n]*\r\n"),
                     (("PING",), b"\\+PONG\r\n")]:
                 got = c.resp(*line)
-                assert re.fullmatch(want, got), (line, got[:300])
+                assert re.fullmatch(want, got, re.DOTALL), (line, got[:300])
             c.send(command("GET", "x") + command("QUIT") + command("GET", "x"))
             assert c.to_eof() == b"$-1\r\n+OK\r\n"
 

@@ -34,8 +34,9 @@ def servers_of(servers, weights=None, names=None):
 
 
 def pool(protocol, servers, weights=None, names=None, **options):
-    """A pool in the native spelling; `servers` are Server objects or "host:port" texts."""
-    return {"protocol": protocol, "distribution": "ketama", "hash": "fnv1a_64",
+    """A pool in the native spelling; `servers` are Server objects or "host:port" texts. The hash is
+    one that spreads numbered keys: with fnv1a_64 key1, key2, key3 ... share a server."""
+    return {"protocol": protocol, "distribution": "ketama", "hash": "md5",
             "timeout_ms": int(env.scaled(2000)), **options,
             "servers": servers_of(servers, weights, names)}
 
