@@ -328,7 +328,10 @@ def test_client_connections_is_enforced(as_nutcracker, world):
     """twemproxy parses it and ignores it (#477)."""
     addr, pools = simple(world.memcached(1), client_connections=5)
     file = write(world, pools)
-    start_as(world, as_nutcracker, file, addr)
+    port = free_port()
+    start_as(world, as_nutcracker, file, addr, stats=port)
+    wait_for(lambda: read_stats(("127.0.0.1", port))["alpha"]["client_connections"] == 0, 5,
+             "the first connection, which saw it ready, to be gone")
     conns = [Raw(addr) for _ in range(5)]
     for c in conns:
         assert c.mc(b"get k\r\n") == b"END\r\n"
