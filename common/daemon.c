@@ -12,7 +12,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+/* How long a process that only tests a lock may take for it. */
+enum { LOOKER_WAIT_MS = 100 };
 
 static enum err daemon_fail(const char *where, const char *what, struct err_at *where_out)
 {
@@ -96,6 +100,20 @@ static bool lock_is_current(const char *path, int fd)
 	       ours.st_dev == theirs.st_dev;
 }
 
+/* Whoever only looks whether the lock is held has it in shared mode meanwhile, for microseconds.
+ * As for flock(): 0, or -1 and errno. */
+static int lock_exclusive(int fd)
+{
+	static const struct timespec pause = { .tv_nsec = 1000000 };
+	for (int tries = LOOKER_WAIT_MS; flock(fd, LOCK_EX | LOCK_NB) != 0; tries--) {
+		if (errno != EWOULDBLOCK || tries == 0) return -1;
+		if (flock(fd, LOCK_SH | LOCK_NB) != 0) return -1; /* held for good */
+		flock(fd, LOCK_UN);
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
 enum err lock_file_take(const char *path, struct lock_file *out, struct err_at *where_out)
 {
 	enum err e;
@@ -103,7 +121,7 @@ enum err lock_file_take(const char *path, struct lock_file *out, struct err_at *
 	for (;;) {
 		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 		if (fd < 0) return daemon_fail(path, "open", where_out);
-		if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (lock_exclusive(fd) != 0) {
 			e = errno == EWOULDBLOCK ? lock_held(path, fd, where_out)
 						 : daemon_fail(path, "flock", where_out);
 			close(fd);

@@ -29,7 +29,8 @@ struct lock_file {
 #define LOCK_FILE_NONE ((struct lock_file){ .fd = -1 })
 
 /* Create the file if need be and lock it; ERR_IO with "held by process N" when another lives. The
- * kernel lets go of the lock on any death. */
+ * kernel lets go of the lock on any death. Others may test it with flock(LOCK_SH | LOCK_NB) at any
+ * moment: that is waited for, up to 0.1 s. */
 enum err lock_file_take(const char *path, struct lock_file *out, struct err_at *where_out);
 /* Put our process id in it: makes a lock file a pid file. */
 enum err lock_file_write_pid(const struct lock_file *l, struct err_at *where_out);

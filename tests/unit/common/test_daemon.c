@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -128,6 +129,23 @@ START_TEST(stale_pid_file_is_taken_over)
 }
 END_TEST
 
+START_TEST(who_only_tests_the_lock_is_waited_for)
+{
+	struct lock_file l;
+	int fd = open(path, O_RDWR | O_CREAT, 0644);
+	ck_assert_int_eq(flock(fd, LOCK_SH), 0);
+	pid_t child = fork(); /* shares the lock, and lets go of it last */
+	if (child == 0) {
+		usleep(20000);
+		_exit(0);
+	}
+	close(fd);
+	ck_assert_int_eq(lock_file_take(path, &l, &at), ERR_NONE);
+	lock_file_release(&l);
+	ck_assert_int_eq(exit_status(child), 0);
+}
+END_TEST
+
 START_TEST(a_successors_file_is_left_alone)
 {
 	struct lock_file old, now;
@@ -225,6 +243,7 @@ int main(void)
 	tcase_add_test(t, ready_in_the_foreground_is_nothing);
 	tcase_add_test(t, pid_file_lives_with_the_process);
 	tcase_add_test(t, stale_pid_file_is_taken_over);
+	tcase_add_test(t, who_only_tests_the_lock_is_waited_for);
 	tcase_add_test(t, a_successors_file_is_left_alone);
 	tcase_add_test(t, unwritable_path_is_an_error);
 	tcase_add_test(t, systemd_is_told);
