@@ -1,0 +1,362 @@
+#include "agent/push_peer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/proxy_link.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+/* A topology that is in force, but not with every worker yet, is no refusal. */
+enum { UNFINISHED_RETRY_MS = 1000 };
+
+struct push_peer {
+	const struct push_env *env;
+	char *name;
+	struct proxy_link *link;
+	bool foreign, replaced;
+	int pid;
+	uint64_t running; /* version; 0: unknown */
+	char error[256];
+	uint64_t lost_us; /* since when it has not run the newest topology; 0: it does */
+	/* What the connection has told; all void when it goes down. */
+	bool applying;	/* `sent` is not answered yet                    */
+	bool refused;	/* `sent` was, and is the newest                 */
+	bool has_acked; /* `acked` was, and nothing came after           */
+	bool drained;	/* has acked, and all older ones are gone        */
+	bool renewing;	/* a lease.renew is not answered yet             */
+	bool has_drained;
+	struct push_key sent, acked;
+	uint64_t drained_version; /* highest known to be drained */
+	struct io_timer retry;
+	/* As on_change() was last called for; error cut. */
+	struct {
+		enum push_state state;
+		int pid;
+		uint64_t running, drained_version;
+		char error[64];
+	} told;
+};
+
+/* --- keys ------------------------------------------------------------------------------------- */
+
+struct push_key push_key_of(const json_t *topology)
+{
+	static const char *const names[] = { "epoch", "step", "version" };
+	struct push_key key = { "", { 0 } };
+	const char *lineage = json_string_value(json_object_get(topology, "lineage"));
+	if (lineage) snprintf(key.lineage, sizeof(key.lineage), "%s", lineage);
+	for (int i = 0; i < 3; i++) {
+		json_int_t n = json_integer_value(json_object_get(topology, names[i]));
+		key.order[i] = n > 0 ? (uint64_t)n : 0;
+	}
+	return key;
+}
+
+int push_key_compare(const struct push_key *a, const struct push_key *b)
+{
+	for (int i = 0; i < 3; i++)
+		if (a->order[i] != b->order[i]) return a->order[i] < b->order[i] ? -1 : 1;
+	return 0;
+}
+
+bool push_key_same(const struct push_key *a, const struct push_key *b)
+{
+	return strcmp(a->lineage, b->lineage) == 0 && push_key_compare(a, b) == 0;
+}
+
+/* --- state ------------------------------------------------------------------------------------ */
+
+static enum push_state peer_state(const struct push_peer *p)
+{
+	if (!push_peer_up(p)) return PUSH_SILENT;
+	if (p->refused) return PUSH_REFUSED;
+	if (!p->has_acked || !push_key_same(&p->acked, &p->env->newest)) return PUSH_BEHIND;
+	return p->drained ? PUSH_DRAINED : PUSH_APPLIED;
+}
+
+/* A proxy that stays silent fails every two seconds: that is no news. */
+static void peer_tell(struct push_peer *p)
+{
+	enum push_state state = peer_state(p);
+	if (p->told.state == state && p->told.pid == p->pid && p->told.running == p->running &&
+	    p->told.drained_version == p->drained_version &&
+	    strncmp(p->told.error, p->error, sizeof(p->told.error) - 1) == 0)
+		return;
+	p->told.state = state;
+	p->told.pid = p->pid;
+	p->told.running = p->running;
+	p->told.drained_version = p->drained_version;
+	snprintf(p->told.error, sizeof(p->told.error), "%.63s", p->error);
+	p->env->on_change(p->env->ctx);
+}
+
+/* After every event: keep what depends on the state, and tell. */
+static void peer_changed(struct push_peer *p)
+{
+	if (peer_state(p) >= PUSH_APPLIED) p->lost_us = 0;
+	else if (!p->lost_us) p->lost_us = clock_now_us();
+	if (p->has_acked && p->drained) {
+		uint64_t version = p->acked.order[PUSH_KEY_VERSION];
+		if (!p->has_drained || version > p->drained_version) p->drained_version = version;
+		p->has_drained = true;
+	}
+	peer_tell(p);
+}
+
+static void peer_forget(struct push_peer *p)
+{
+	p->applying = p->refused = p->has_acked = p->drained = p->has_drained = p->renewing = false;
+	p->drained_version = 0;
+	io_timer_stop(&p->retry);
+}
+
+/* --- leases ----------------------------------------------------------------------------------- */
+
+static void peer_on_lease(void *ctx, const json_t *result, const struct proxy_link_fault *fault)
+{
+	(void)result;
+	struct push_peer *p = ctx;
+	p->renewing = false;
+	if (fault) log_warn("%s: lease: %s: %s", p->name, fault->code, fault->message);
+}
+
+void push_peer_lease(struct push_peer *p)
+{
+	char text[48];
+	if (!p->env->lease_ms || p->renewing || peer_state(p) < PUSH_APPLIED) return;
+	int n = snprintf(text, sizeof(text), "{\"lease_ms\":%u}", p->env->lease_ms);
+	p->renewing = proxy_link_call(p->link, "lease.renew", (struct slice){ text, (size_t)n },
+				      peer_on_lease);
+}
+
+/* --- topologies ------------------------------------------------------------------------------- */
+
+static void peer_apply(struct push_peer *p);
+
+static void peer_refused(struct push_peer *p, const char *error)
+{
+	p->refused = true;
+	snprintf(p->error, sizeof(p->error), "%s", error);
+	log_warn("%s refused topology %llu: %s", p->name,
+		 (unsigned long long)p->sent.order[PUSH_KEY_VERSION], p->error);
+	io_timer_set(&p->retry, p->env->times.retry_ms * 1000ULL);
+}
+
+static void peer_fault(struct push_peer *p, const struct proxy_link_fault *fault)
+{
+	char text[sizeof(p->error)];
+	snprintf(text, sizeof(text), "%s%s%s", fault->where, fault->where[0] ? ": " : "",
+		 fault->message[0] ? fault->message : fault->code);
+	if (strcmp(fault->code, "TIMEOUT") != 0) {
+		peer_refused(p, text);
+		return;
+	}
+	snprintf(p->error, sizeof(p->error), "%s", text);
+	io_timer_set(&p->retry, UNFINISHED_RETRY_MS * 1000ULL);
+}
+
+static void peer_acked(struct push_peer *p, const json_t *result)
+{
+	char text[sizeof(p->error)];
+	struct push_key key = push_key_of(result);
+	if (!push_key_same(&key, &p->sent)) {
+		snprintf(text, sizeof(text), "the answer is about (%s, %llu, %llu, %llu)",
+			 key.lineage, (unsigned long long)key.order[0],
+			 (unsigned long long)key.order[1], (unsigned long long)key.order[2]);
+		peer_refused(p, text);
+		return;
+	}
+	p->running = key.order[PUSH_KEY_VERSION];
+	p->error[0] = 0;
+	if (strcmp(key.lineage, p->env->newest.lineage) != 0) return; /* replaced meanwhile */
+	p->acked = key;
+	p->has_acked = true;
+	p->drained = json_is_true(json_object_get(result, "drained"));
+}
+
+static void peer_on_apply(void *ctx, const json_t *result, const struct proxy_link_fault *fault)
+{
+	struct push_peer *p = ctx;
+	p->applying = p->refused = false;
+	if (fault) peer_fault(p, fault);
+	else peer_acked(p, result);
+	if (!push_key_same(&p->sent, &p->env->newest)) {
+		p->refused = false;
+		p->error[0] = 0;
+		peer_apply(p);
+	}
+	peer_changed(p);
+	push_peer_lease(p);
+}
+
+/* Send the newest, unless one is on its way: then its answer brings us back here. */
+static void peer_apply(struct push_peer *p)
+{
+	const struct push_env *env = p->env;
+	if (!env->text.n || p->applying || !push_peer_up(p)) return;
+	io_timer_stop(&p->retry);
+	p->sent = env->newest;
+	p->applying =
+	    proxy_link_call(p->link, "topology.apply", scratch_slice(&env->text), peer_on_apply);
+	if (p->applying) return;
+	if (env->text.n > proxy_link_params_max("topology.apply"))
+		peer_refused(p, "larger than a message may be (4 MiB)");
+	else io_timer_set(&p->retry, UNFINISHED_RETRY_MS * 1000ULL);
+}
+
+static void peer_on_retry(int fd, short what, void *owner)
+{
+	(void)fd, (void)what;
+	peer_apply(owner); /* what it refused stays refused until it answers */
+}
+
+void push_peer_topology(struct push_peer *p, bool restored)
+{
+	if (p->foreign) return;
+	if (restored) p->has_acked = p->has_drained = p->drained = false;
+	p->refused = false;
+	p->error[0] = 0;
+	if (push_peer_up(p)) peer_apply(p);
+	peer_changed(p);
+}
+
+/* --- the link --------------------------------------------------------------------------------- */
+
+static void peer_on_up(void *ctx, const json_t *hello)
+{
+	struct push_peer *p = ctx;
+	const char *service = json_string_value(json_object_get(hello, "service"));
+	p->pid = (int)json_integer_value(json_object_get(hello, "pid"));
+	p->error[0] = 0;
+	p->foreign = !service || strcmp(service, "twinring-proxy") != 0;
+	if (p->foreign) {
+		log_notice("%s is no proxy, but %s", p->name, service ? service : "something else");
+		p->env->on_change(p->env->ctx);
+		return;
+	}
+	const char *version = json_string_value(json_object_get(hello, "version"));
+	p->running = push_key_of(json_object_get(hello, "topology")).order[PUSH_KEY_VERSION];
+	log_notice("%s: process %d, version %s, runs topology %llu", p->name, p->pid,
+		   version ? version : "?", (unsigned long long)p->running);
+	proxy_link_call(p->link, "health.subscribe", SLICE("{}"), NULL);
+	/* Also when it runs the newest already: the answer tells, and subscribes us to "drained".
+	 */
+	peer_apply(p);
+	peer_changed(p);
+}
+
+static void peer_on_down(void *ctx, const char *why)
+{
+	struct push_peer *p = ctx;
+	if (strcmp(p->error, why) != 0) log_info("%s: %s", p->name, why);
+	snprintf(p->error, sizeof(p->error), "%s", why);
+	p->foreign = false;
+	peer_forget(p);
+	peer_changed(p);
+	p->env->on_look(p->env->ctx);
+}
+
+static void peer_on_drained(struct push_peer *p, const json_t *message)
+{
+	struct push_key key = push_key_of(message);
+	if (p->applying) return; /* the answer will tell */
+	p->running = key.order[PUSH_KEY_VERSION];
+	if (!p->has_acked) return;
+	if (push_key_same(&key, &p->acked)) {
+		p->drained = true;
+	} else {
+		/* Someone else pushed something. */
+		p->has_acked = p->drained = false;
+		peer_apply(p);
+	}
+	peer_changed(p);
+}
+
+static void peer_on_event(void *ctx, const char *event, const json_t *message)
+{
+	struct push_peer *p = ctx;
+	const struct push_events *up = &p->env->events;
+	if (p->foreign) return;
+	if (strcmp(event, "drained") == 0) peer_on_drained(p, message);
+	else if (strcmp(event, "health") == 0 && up->on_health)
+		up->on_health(up->ctx, p->name, message);
+}
+
+bool push_peer_up(const struct push_peer *p)
+{
+	return proxy_link_up(p->link);
+}
+
+bool push_peer_replaced(struct push_peer *p)
+{
+	if (!p->replaced && proxy_link_replaced(p->link)) {
+		p->replaced = true;
+		proxy_link_retire(p->link);
+		log_notice("%s: another process has the name of process %d", p->name, p->pid);
+	}
+	return p->replaced;
+}
+
+void push_peer_alive(struct push_peer *p, int pid, const char *why)
+{
+	if (pid) p->pid = pid;
+	if (why[0]) snprintf(p->error, sizeof(p->error), "%s", why);
+	peer_tell(p);
+	proxy_link_kick(p->link);
+}
+
+/* --- for push.c ------------------------------------------------------------------------------- */
+
+const char *push_peer_name(const struct push_peer *p)
+{
+	return p->name;
+}
+
+bool push_peer_foreign(const struct push_peer *p)
+{
+	return p->foreign;
+}
+
+void push_peer_describe(const struct push_peer *p, struct push_proxy *out)
+{
+	*out = (struct push_proxy){ .name = p->name,
+				    .pid = p->pid,
+				    .state = peer_state(p),
+				    .version = p->running,
+				    .error = p->error };
+	uint64_t since = p->lost_us > p->env->since_us ? p->lost_us : p->env->since_us;
+	if (out->state < PUSH_APPLIED) out->lag_ms = (clock_now_us() - since) / 1000;
+}
+
+bool push_peer_reached(const struct push_peer *p, uint64_t version, enum push_state at_least)
+{
+	if (at_least < PUSH_APPLIED) return peer_state(p) >= at_least;
+	if (!push_peer_up(p)) return false;
+	if (at_least == PUSH_DRAINED) return p->has_drained && p->drained_version >= version;
+	return p->has_acked && p->acked.order[PUSH_KEY_VERSION] >= version;
+}
+
+struct push_peer *push_peer_new(const struct push_env *env, const char *name, const char *path)
+{
+	struct push_peer *p = calloc(1, sizeof(*p));
+	if (!p || !(p->name = strdup(name))) abort();
+	struct proxy_link_events events = {
+		.on_up = peer_on_up, .on_down = peer_on_down, .on_event = peer_on_event, .ctx = p
+	};
+	p->env = env;
+	p->lost_us = clock_now_us();
+	io_timer_init(&p->retry, env->loop, peer_on_retry, p);
+	p->link = proxy_link_new(env->loop, path, env->times.answer_ms, &events);
+	return p;
+}
+
+void push_peer_free(struct push_peer **p)
+{
+	if (!*p) return;
+	io_timer_stop(&(*p)->retry);
+	proxy_link_free(&(*p)->link);
+	free((*p)->name);
+	free(*p);
+	*p = NULL;
+}
