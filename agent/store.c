@@ -48,7 +48,7 @@ static void store_call_free(struct store_call *c)
 	free(c);
 }
 
-static void store_run_finished(struct store *s)
+void store_run_finished(struct store *s)
 {
 	/* what callbacks start now waits for the next turn */
 	struct store_calls now = TAILQ_HEAD_INITIALIZER(now);

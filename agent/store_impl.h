@@ -63,6 +63,8 @@ struct store_call *store_call_new(struct store *s, enum store_op op, const char 
 void store_call_finish(struct store *s, struct store_call *c, enum store_rc rc);
 /* Run its callback now, after those that wait already, and free it. */
 void store_call_run(struct store *s, struct store_call *c, enum store_rc rc);
+/* Those that wait for their turn: now. */
+void store_run_finished(struct store *s);
 /* The names of its result, as they are promised. */
 void store_names_sort(struct store_call *c);
 bool store_path_ok(const char *path);
