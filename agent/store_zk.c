@@ -355,7 +355,7 @@ static void zk_on_reply(struct store_zk *z, struct zk_ticket *t)
 static void zk_on_opened(struct store_zk *z, const struct mail *m)
 {
 	if (!m->p) {
-		log_error("ZooKeeper: cannot open a session: %s", strerror(m->fd));
+		log_error("ZooKeeper: no server's name resolves, or %s", strerror(m->fd));
 		zk_drop(z);
 		zk_retry_later(z);
 		return;

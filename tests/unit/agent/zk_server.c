@@ -41,8 +41,10 @@ static int free_port(void)
 	return ntohs(a.sin_port);
 }
 
-/* It accepts connections a moment before it serves. */
-static bool serves(int port)
+enum serves { SERVES_NOT, SERVES_CONNECTIONS, SERVES_ALL };
+
+/* It accepts connections a moment before it serves, and without a quorum it never serves. */
+static enum serves serves(int port)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	struct sockaddr_in a = loopback(port);
@@ -53,10 +55,24 @@ static bool serves(int port)
 		if (read(fd, text, sizeof(text) - 1) <= 0) text[0] = '\0';
 	}
 	close(fd);
-	return strncmp(text, "Zookeeper version", 17) == 0;
+	if (!*text) return SERVES_NOT;
+	return strncmp(text, "Zookeeper version", 17) == 0 ? SERVES_ALL : SERVES_CONNECTIONS;
 }
 
-void zk_server_init(struct zk_server *z)
+static void ensemble_config(const struct zk_server *z, FILE *config, int servers)
+{
+	char path[96];
+	fprintf(config, "initLimit=10\nsyncLimit=10\n");
+	for (int i = 1; i <= servers; i++) {
+		int quorum = free_port(), election = free_port();
+		fprintf(config, "server.%d=127.0.0.1:%d:%d\n", i, quorum, election);
+	}
+	snprintf(path, sizeof(path), "%s/myid", z->dir);
+	FILE *f = fopen(path, "w");
+	must(f && fputs("1\n", f) >= 0 && fclose(f) == 0, path);
+}
+
+void zk_server_init(struct zk_server *z, int ensemble)
 {
 	*z = (struct zk_server){ .port = free_port() };
 	strcpy(z->dir, "/tmp/twinring-zk-XXXXXX");
@@ -70,6 +86,7 @@ void zk_server_init(struct zk_server *z)
 		"admin.enableServer=false\n4lw.commands.whitelist=*\nmaxClientCnxns=0\n"
 		"minSessionTimeout=400\nforceSync=no\n",
 		z->dir, z->port);
+	if (ensemble > 1) ensemble_config(z, f, ensemble);
 	fclose(f);
 }
 
@@ -90,16 +107,26 @@ static void zk_server_exec(const struct zk_server *z)
 	_exit(127);
 }
 
-void zk_server_start(struct zk_server *z)
+static void zk_server_until(struct zk_server *z, enum serves enough)
 {
 	z->pid = fork();
 	must(z->pid >= 0, "fork");
 	if (z->pid == 0) zk_server_exec(z);
-	for (int i = 0; i < 600 && !serves(z->port); i++) {
+	for (int i = 0; i < 600 && serves(z->port) < enough; i++) {
 		must(waitpid(z->pid, NULL, WNOHANG) == 0, "it ended");
 		usleep(50000);
 	}
-	must(serves(z->port), "it does not answer");
+	must(serves(z->port) >= enough, "it does not answer");
+}
+
+void zk_server_run(struct zk_server *z)
+{
+	zk_server_until(z, SERVES_CONNECTIONS);
+}
+
+void zk_server_start(struct zk_server *z)
+{
+	zk_server_until(z, SERVES_ALL);
 }
 
 void zk_server_kill(struct zk_server *z)

@@ -12,8 +12,11 @@ struct zk_server {
 	pid_t pid; /* 0: not running */
 };
 
-/* Prepare; nothing runs yet. A later start keeps port and data. */
-void zk_server_init(struct zk_server *z);
+/* Prepare; nothing runs yet. A later start keeps port and data. ensemble: of how many servers it
+ * takes itself for one; the others do not exist. */
+void zk_server_init(struct zk_server *z, int ensemble);
+/* Start it, and wait until it takes connections (run), or serves (start). */
+void zk_server_run(struct zk_server *z);
 void zk_server_start(struct zk_server *z);
 /* kill -9. */
 void zk_server_kill(struct zk_server *z);
