@@ -10,8 +10,6 @@
 
 #include "agent/probe_impl.h"
 
-extern char **environ;
-
 /* A running script. It lives until it is reaped, which may be after its probe. */
 struct script {
 	struct probe *probe; /* NULL: nobody wants to know any more */

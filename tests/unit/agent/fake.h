@@ -150,8 +150,6 @@ static inline bool real_answers(uint16_t port)
 	return ok;
 }
 
-extern char **environ;
-
 /* argv with NULL where the port goes. */
 static inline void real_start(struct real *r, char **argv, int port_at)
 {
