@@ -6,6 +6,7 @@
 
 #include "common/config_nutcracker.h"
 #include "common/config_settings.h"
+#include "common/config_values.h"
 #include "common/topology_check.h"
 #include "common/topology_routes.h"
 #include "common/yaml.h"
@@ -240,38 +241,6 @@ enum err config_parse(const char *text, size_t n, const char *label, struct conf
 }
 
 /* --- files ------------------------------------------------------------------------------------ */
-
-/* One byte more than is allowed, so that config_parse sees what is too large. */
-static enum err config_read_file(const char *path, char **text_out, size_t *n_out)
-{
-	FILE *f = fopen(path, "re");
-	if (f == NULL) return ERR_IO;
-	char *text = NULL;
-	size_t n = 0, capacity = 0;
-	enum err e = ERR_NONE;
-	do {
-		capacity = capacity == 0 ? 64 << 10 : capacity * 2;
-		char *more = realloc(text, capacity);
-		if (more == NULL) {
-			e = ERR_NOMEM;
-			break;
-		}
-		text = more;
-		n += fread(text + n, 1, capacity - n, f);
-	} while (n == capacity && n <= YAML_TEXT_MAX);
-	if (ferror(f)) e = ERR_IO;
-
-	int saved = errno;
-	fclose(f);
-	errno = saved;
-	if (e != ERR_NONE) {
-		free(text);
-		text = NULL;
-	}
-	*text_out = text;
-	*n_out = n;
-	return e;
-}
 
 enum err config_load(const char *path, struct config **config_out, struct config_issues *issues_out)
 {

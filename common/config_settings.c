@@ -1,97 +1,8 @@
 #include "common/config_settings.h"
 
-#include <stdlib.h>
-
-#include "common/listen.h"
+#include "common/config_values.h"
 #include "common/spec_settings.h"
 #include "common/topology_settings.h"
-
-/* --- addresses -------------------------------------------------------------------------------- */
-
-static bool listen_set(void *field, const struct node *value, char *why, size_t cap)
-{
-	struct listen_spec parsed;
-	const char *reason;
-	if (value->kind != NODE_STRING) {
-		snprintf(why, cap, "must be an address to listen on, not %s",
-			 node_kind_name(value));
-		return false;
-	}
-	if (!listen_spec_parse(value->text, &parsed, &reason)) {
-		snprintf(why, cap, "%s", reason);
-		return false;
-	}
-	listen_spec_fini(field);
-	*(struct listen_spec *)field = parsed;
-	return true;
-}
-
-/* The word that switches a default off again. */
-static bool listen_set_optional(void *field, const struct node *value, char *why, size_t cap)
-{
-	if (value->kind != NODE_STRING || strcmp(value->text, "off") != 0)
-		return listen_set(field, value, why, cap);
-	listen_spec_fini(field);
-	return true;
-}
-
-static json_t *listen_to_json(const void *field)
-{
-	const struct listen_spec *l = field;
-	if (l->text == NULL) return NULL;
-	char *text = listen_spec_text(l);
-	json_t *out = text != NULL ? json_string(text) : NULL;
-	free(text);
-	return out;
-}
-
-static void listen_fini(void *field)
-{
-	listen_spec_fini(field);
-}
-
-static const struct setting_ops listen_ops = { .set = listen_set,
-					       .to_json = listen_to_json,
-					       .fini = listen_fini };
-static const struct setting_ops optional_listen_ops = { .set = listen_set_optional,
-							.to_json = listen_to_json,
-							.fini = listen_fini };
-
-/* --- log level -------------------------------------------------------------------------------- */
-
-static const struct {
-	const char *word;
-	uint32_t level; /* on nutcracker's scale */
-} log_levels[] = {
-	{ "error", 3 }, { "warn", 4 }, { "notice", 5 }, { "info", 6 }, { "debug", 7 },
-};
-
-static bool log_level_set(void *field, const struct node *value, char *why, size_t cap)
-{
-	for (size_t i = 0; i < sizeof(log_levels) / sizeof(log_levels[0]); i++) {
-		if (value->kind != NODE_STRING || strcmp(value->text, log_levels[i].word) != 0)
-			continue;
-		*(uint32_t *)field = log_levels[i].level;
-		return true;
-	}
-	if (value->kind == NODE_INT && strlen(value->text) <= 2) {
-		int level = atoi(value->text);
-		if (level >= 0 && level <= 11) {
-			*(uint32_t *)field = (uint32_t)level;
-			return true;
-		}
-	}
-	snprintf(why, cap, "must be error, warn, notice, info, debug or a number from 0 to 11");
-	return false;
-}
-
-static json_t *log_level_to_json(const void *field)
-{
-	return json_integer(*(const uint32_t *)field);
-}
-
-static const struct setting_ops log_level_ops = { .set = log_level_set,
-						  .to_json = log_level_to_json };
 
 /* --- the tables ------------------------------------------------------------------------------- */
 
@@ -125,7 +36,7 @@ static const struct setting proxy_items[] = {
 	{ .key = "log_file", .type = SETTING_NAME, FIELD(log_file), .min = 1, .max = 4095,
 	  .help = "path of the log; without it standard error" },
 	{ .key = "log_level", .type = SETTING_CUSTOM, FIELD(log_level), .ops = &log_level_ops,
-	  .def = "notice", .unit = "error, warn, notice, info, debug, or 0 to 11",
+	  .def = "notice", .unit = LOG_LEVEL_UNIT,
 	  .help = "nothing less important is logged" },
 	{ .key = "shutdown_timeout_ms", .type = SETTING_U32, FIELD(shutdown_timeout_ms),
 	  .max = NUMBER_MAX, .def = "10000", .unit = "ms",
