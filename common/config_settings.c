@@ -139,5 +139,6 @@ void config_document(FILE *out)
 	    "default. The fourth column names the option in nutcracker.yml and its default there "
 	    "where it differs.\n\n",
 	    out);
-	for (size_t i = 0; i < COUNT(sections); i++) settings_document(sections[i], out);
+	for (size_t i = 0; i < COUNT(sections); i++)
+		settings_document(sections[i], SETTINGS_WITH_ALIASES, out);
 }

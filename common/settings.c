@@ -471,20 +471,27 @@ static void setting_document_default(const struct setting *s, FILE *out)
 	else fputs(def, out);
 }
 
-void settings_document(const struct settings *s, FILE *out)
+static void setting_document_alias(const struct setting *s, FILE *out)
 {
+	fputs(" | ", out);
+	if (s->alias != NULL) fprintf(out, "`%s`", s->alias);
+	if (s->alias_def != NULL) fprintf(out, ", default %s", s->alias_def);
+}
+
+void settings_document(const struct settings *s, enum settings_columns columns, FILE *out)
+{
+	bool aliases = columns == SETTINGS_WITH_ALIASES;
 	fprintf(out, "## %s\n\n%s\n\n", s->title, s->intro);
-	fputs("| option | values | default | in nutcracker.yml | meaning |\n", out);
-	fputs("|---|---|---|---|---|\n", out);
+	fprintf(out, "| option | values | default |%s meaning |\n",
+		aliases ? " in nutcracker.yml |" : "");
+	fprintf(out, "|---|---|---|%s---|\n", aliases ? "---|" : "");
 	for (size_t i = 0; i < s->count; i++) {
 		const struct setting *item = &s->items[i];
 		fprintf(out, "| `%s` | ", item->key);
 		setting_document_type(item, out);
 		fputs(" | ", out);
 		setting_document_default(item, out);
-		fputs(" | ", out);
-		if (item->alias != NULL) fprintf(out, "`%s`", item->alias);
-		if (item->alias_def != NULL) fprintf(out, ", default %s", item->alias_def);
+		if (aliases) setting_document_alias(item, out);
 		fprintf(out, " | %s |\n", item->help);
 	}
 	fputc('\n', out);

@@ -108,8 +108,9 @@ json_t *settings_to_json(const struct settings *s, const void *object);
 bool settings_copy(const struct settings *s, void *object, const void *from);
 void settings_fini(const struct settings *s, void *object);
 
-/* The section of the manual, in Markdown. */
-void settings_document(const struct settings *s, FILE *out);
+/* The section of the manual, in Markdown; with a column for nutcracker.yml's names, or without. */
+enum settings_columns { SETTINGS_PLAIN, SETTINGS_WITH_ALIASES };
+void settings_document(const struct settings *s, enum settings_columns columns, FILE *out);
 
 /* "64k", "8M", "1g" or plain digits. False when it is no size or does not fit. */
 bool settings_parse_bytes(const char *text, uint64_t *bytes_out);
