@@ -166,7 +166,8 @@ static int listen_place_cmp(const void *a, const void *b)
 	return c != 0 ? c : (x->index > y->index) - (x->index < y->index);
 }
 
-/* By spelling of the host: the kernel finds the rest, such as a name and its address. */
+/* By spelling of the host: the kernel finds the rest, such as a name and its address. Port 0 too: a
+ * listener is known by its text, over reloads and to whoever reads the ready line. */
 static void config_check_addresses(const struct config *c, const struct node *doc, struct report *r)
 {
 	struct listen_place *places = malloc((c->listener_count + 1) * sizeof(*places));
@@ -177,7 +178,7 @@ static void config_check_addresses(const struct config *c, const struct node *do
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < c->listener_count; i++) {
 		const struct listen_spec *l = &c->listeners[i].listen;
-		if (l->host != NULL && !l->port_any) places[n++] = (struct listen_place){ l, i };
+		if (l->host != NULL) places[n++] = (struct listen_place){ l, i };
 	}
 	qsort(places, n, sizeof(*places), listen_place_cmp);
 	for (uint32_t i = 1; i < n; i++) {

@@ -462,7 +462,8 @@ START_TEST(native_listeners)
 	parse_bad(LISTENER("listen: ':1', pool: a, route: r") "routes: {r: PoolRoute|a}\n",
 		  "f:2:37", "a pool or a route, not both");
 	/* ports that the kernel chooses do not clash */
-	parse_good(LISTENER("listen: ':0', pool: a},{listen: ':0', pool: a"));
+	parse_bad(LISTENER("listen: ':0', pool: a},{listen: ':0', pool: a"), "f:2:46",
+		  "two listeners have the address ':0'");
 }
 END_TEST
 
