@@ -9,6 +9,7 @@
 #include "proxy/stats_process.h"
 
 enum {
+	REPLY_BITS_FIRST = 16, /* of a client that has not been seen to get any */
 	CLIENT_CHUNK = 4096 - 64, /* bytes of replies gathered in one piece, once there are many */
 	CLIENT_BIG_CHUNK = 16384 - 64,
 	CLIENT_IOV = 64,
@@ -127,11 +128,21 @@ static void client_write_ready(struct client *c)
 	}
 }
 
+/* Grows at once, shrinks slowly: a client that once asked for much may do so again. */
+static void client_learn_size(struct client *c, const struct answer *a)
+{
+	size_t n = a->chain ? a->chain->bytes : a->bytes.n;
+	uint8_t bits = (uint8_t)(64 - __builtin_clzll(n | 1));
+	if (bits >= c->reply_bits) c->reply_bits = bits;
+	else if ((core_random(c->core) & 7) == 0) c->reply_bits--;
+}
+
 /* The bottom frame of every request of a client. */
 static void client_on_answer(struct frame *f, struct request *req, const struct answer *a)
 {
 	struct client *c = f->owner;
 	client_count_answer(c, req, a);
+	client_learn_size(c, a);
 	if (client_oldest(c) == req) {
 		client_write_answer(c, req, a, &c->out);
 		client_pop(c);
@@ -316,8 +327,9 @@ static void request_start(struct client *c, const struct route *entry, const str
 static bool client_is_full(const struct client *c)
 {
 	const struct proxy_spec *limits = worker_limits(client_worker(c));
+	uint64_t coming = (uint64_t)c->in_flight << c->reply_bits;
 	return c->in_flight >= limits->pipeline_max ||
-	       c->out.bytes + c->held > limits->client_output_max_bytes;
+	       c->out.bytes + c->held + coming > limits->client_output_max_bytes;
 }
 
 static bool client_memory_is_short(const struct client *c)
@@ -337,20 +349,76 @@ static void client_pause(struct client *c)
 	client_mark_dirty(c);
 }
 
-/* A request that the codec refused: say why. false: the rest of the input is of no use. */
-static bool client_refuse(struct client *c, const struct route *entry, enum parse_result r,
+/* A request that the codec refused: say why. */
+static void client_refuse(struct client *c, const struct route *entry, enum parse_result r,
 			  const struct command *cmd, size_t skip)
 {
-	struct pool_slot *slot = pool_slot(c, entry->pool);
-	metric_add(&slot->m[POOL_client_protocol_err], 1);
-	metric_add(&slot->m[POOL_client_err], 1);
+	if (entry) {
+		metric_add(&pool_slot(c, entry->pool)->m[POOL_client_protocol_err], 1);
+		metric_add(&pool_slot(c, entry->pool)->m[POOL_client_err], 1);
+	}
 	log_debug("client %u: %.*s", c->id, cmd->error.n > 2 ? (int)cmd->error.n - 2 : 0,
 		  cmd->error.p);
 	if (!(cmd->flags & CMD_NOREPLY)) client_say(c, cmd->info, cmd->error);
 	if (r == PARSE_SKIP) c->skip = (uint32_t)skip;
-	if (r != PARSE_FATAL) return true;
-	client_stop_reading(c);
-	return false;
+	if (r == PARSE_FATAL) client_stop_reading(c);
+}
+
+/* The listener leads nowhere any more: an error for each request, until it does again. */
+static void client_answer_nowhere(struct client *c, const struct codec *codec,
+				  const struct command *cmd)
+{
+	struct core *core = c->core;
+	scratch_clear(&core->text);
+	codec->encode_failure(cmd->info, ERR_NO_POOL, NULL, ON_ERROR_ERROR, cmd->key_count,
+			      &core->text);
+	if (!(cmd->flags & (CMD_NOREPLY | CMD_CLOSE)))
+		client_say(c, cmd->info, scratch_slice(&core->text));
+	if (cmd->flags & CMD_CLOSE) client_stop_reading(c);
+}
+
+/* Where this client's requests go, and how they are read. */
+struct client_way {
+	const struct route *entry; /* NULL: nowhere */
+	const struct codec *codec;
+	struct codec_limits limits;
+};
+
+static struct client_way client_way(const struct client *c)
+{
+	const struct worker *w = client_worker(c);
+	struct client_way way = { .entry = worker_entry(w, c->listener) };
+	if (way.entry) {
+		way.codec = way.entry->pool->codec;
+		way.limits = way.entry->pool->limits;
+	} else {
+		way.codec = w->codecs[c->listener];
+		way.limits = w->limits[c->listener];
+	}
+	way.limits.resp = c->session.resp;
+	return way;
+}
+
+/* One request at the start of data[0..n). Returns its length; 0: there is none, or no more of them
+ * are wanted. */
+static size_t client_parse_one(struct client *c, struct buf *b, const char *data, size_t n,
+			       struct parse_resume *resume)
+{
+	struct client_way way = client_way(c);
+	struct command cmd = { 0 };
+	size_t skip = 0;
+	if (!way.codec) {
+		client_stop_reading(c);
+		return 0;
+	}
+	enum parse_result r = way.codec->parse_request(&c->core->parser, &way.limits, data, n,
+						       resume, &cmd, &skip);
+	if (r == PARSE_NEED) return 0;
+	*resume = (struct parse_resume){ 0 };
+	if (r != PARSE_OK) client_refuse(c, way.entry, r, &cmd, skip);
+	else if (way.entry) request_start(c, way.entry, &cmd, b);
+	else client_answer_nowhere(c, way.codec, &cmd);
+	return cmd.consumed;
 }
 
 /* Find and start every whole request in `b`, and keep the rest. */
@@ -369,23 +437,9 @@ static void client_parse(struct client *c, struct buf *b, struct parse_resume re
 			client_pause(c);
 			break;
 		}
-		const struct route *entry = worker_entry(client_worker(c), c->listener);
-		if (!entry) {
-			client_stop_reading(c);
-			break;
-		}
-		const struct server_pool *pool = entry->pool;
-		struct codec_limits limits = pool->limits;
-		limits.resp = c->session.resp;
-		struct command cmd = { 0 };
-		size_t skip = 0;
-		enum parse_result r = pool->codec->parse_request(
-		    &core->parser, &limits, b->data + at, b->len - at, &resume, &cmd, &skip);
-		if (r == PARSE_NEED) break;
-		resume = (struct parse_resume){ 0 };
-		at += cmd.consumed;
-		if (r == PARSE_OK) request_start(c, entry, &cmd, b);
-		else if (!client_refuse(c, entry, r, &cmd, skip)) break;
+		size_t n = client_parse_one(c, b, b->data + at, b->len - at, &resume);
+		if (n == 0 && c->skip == 0) break;
+		at += n;
 	}
 	if (c->flags & (CLIENT_CLOSING | CLIENT_DEAD)) {
 		if (b != core->rbuf) buf_unref(b);
@@ -559,6 +613,7 @@ void client_new(struct worker *w, int fd, uint16_t listener)
 	c->id = w->next_client_id++;
 	c->active_s = client_now_s(c);
 	c->session.resp = 2;
+	c->reply_bits = REPLY_BITS_FIRST;
 	const struct route *entry = worker_entry(w, listener);
 	c->session.authenticated = !entry || !entry->pool->spec->auth_password;
 	LIST_INSERT_HEAD(&w->clients, c, all);

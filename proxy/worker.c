@@ -96,8 +96,18 @@ static void worker_move_gauges(struct worker *w, const struct snapshot *from,
 	}
 }
 
+static void worker_note_codecs(struct worker *w, const struct snapshot *s)
+{
+	for (uint32_t i = 0; i < s->entry_count; i++) {
+		if (!s->entries[i]) continue;
+		w->codecs[i] = s->entries[i]->pool->codec;
+		w->limits[i] = s->entries[i]->pool->limits;
+	}
+}
+
 static void worker_adopt(struct worker *w, struct snapshot *s)
 {
+	worker_note_codecs(w, s);
 	struct view *old = w->view;
 	w->view = worker_new_view(w, s);
 	w->core.reply_max = s->limits.reply_max_bytes;

@@ -49,6 +49,9 @@ struct worker {
 	uint32_t client_count; /* atomic: main reads it to choose a worker */
 	uint32_t next_client_id;
 	uint32_t entry_clients[LISTENERS_MAX]; /* this worker's, by listener */
+	/* How clients of a listener speak, also when it leads nowhere any more. */
+	const struct codec *codecs[LISTENERS_MAX];
+	struct codec_limits limits[LISTENERS_MAX];
 	uint64_t adopted_serial; /* atomic: the snapshot that new requests are routed by */
 	bool draining, stopping;
 	pthread_t thread;
