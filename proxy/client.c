@@ -63,7 +63,6 @@ static void client_push(struct client *c, struct request *req)
 		req->client_next = req;
 	}
 	c->last = req;
-	c->in_flight++;
 }
 
 static void client_pop(struct client *c)
@@ -71,7 +70,6 @@ static void client_pop(struct client *c)
 	struct request *oldest = c->last->client_next;
 	if (oldest == c->last) c->last = NULL;
 	else c->last->client_next = oldest->client_next;
-	c->in_flight--;
 }
 
 /* --- replies ---------------------------------------------------------------------------------- */
@@ -83,15 +81,27 @@ static size_t client_chunk(const struct outq *q)
 					 : CLIENT_BIG_CHUNK;
 }
 
+static bool client_memory_is_short(const struct client *c)
+{
+	struct core *core = c->core;
+	if (!core->buffer_max || core->bufs.bytes <= core->buffer_max) return false;
+	/* What lies in free lists is no reason to make clients wait. */
+	buf_pool_squeeze(&core->bufs);
+	return core->bufs.bytes > core->buffer_max;
+}
+
 /* Write the answer into `q`: the client's output when it is this request's turn, else its own. */
 static void client_write_answer(struct client *c, struct request *req, const struct answer *a,
 				struct outq *q)
 {
 	struct core *core = c->core;
 	if (req->flags & REQ_NOREPLY) return;
-	if (a->err) {
+	size_t n = a->chain ? a->chain->bytes : a->bytes.n;
+	/* Not reading has not been enough: then an error rather than the memory of others. */
+	enum err e = n >= BUF_REF_MIN && client_memory_is_short(c) ? ERR_NOMEM : a->err;
+	if (e) {
 		scratch_clear(&core->text);
-		req->pool->codec->encode_failure(req->info, a->err, a->server,
+		req->pool->codec->encode_failure(req->info, e, a->server,
 						 req->pool->spec->on_error, req->key_count,
 						 &core->text);
 		outq_copy(&core->bufs, q, core->text.p, core->text.n, client_chunk(q));
@@ -122,7 +132,7 @@ static void client_write_ready(struct client *c)
 	struct request *req;
 	while ((req = client_oldest(c)) && (req->flags & REQ_DONE)) {
 		client_pop(c);
-		c->held -= req->out.bytes;
+		c->held -= req->out.bytes + sizeof(*req);
 		outq_move(&c->core->bufs, &c->out, &req->out, client_chunk(&c->out));
 		request_drop(c->core, req);
 	}
@@ -141,6 +151,7 @@ static void client_learn_size(struct client *c, const struct answer *a)
 static void client_on_answer(struct frame *f, struct request *req, const struct answer *a)
 {
 	struct client *c = f->owner;
+	c->in_flight--;
 	client_count_answer(c, req, a);
 	client_learn_size(c, a);
 	if (client_oldest(c) == req) {
@@ -151,7 +162,7 @@ static void client_on_answer(struct frame *f, struct request *req, const struct 
 	} else {
 		client_write_answer(c, req, a, &req->out);
 		req->flags |= REQ_DONE;
-		c->held += req->out.bytes;
+		c->held += req->out.bytes + sizeof(*req);
 	}
 	client_mark_dirty(c);
 }
@@ -167,7 +178,7 @@ static void client_say(struct client *c, const struct op_info *info, struct slic
 		struct request *req = request_new(core, info);
 		req->flags |= REQ_DONE;
 		outq_copy(&core->bufs, &req->out, text.p, text.n, text.n);
-		c->held += text.n;
+		c->held += text.n + sizeof(*req);
 		client_push(c, req);
 	}
 	client_mark_dirty(c);
@@ -286,6 +297,7 @@ static struct request *client_request(struct client *c, const struct route *entr
 	req->resp = c->session.resp;
 	if (cmd->flags & CMD_NOREPLY) req->flags |= REQ_NOREPLY;
 	client_push(c, req);
+	c->in_flight++;
 	return req;
 }
 
@@ -330,15 +342,6 @@ static bool client_is_full(const struct client *c)
 	uint64_t coming = (uint64_t)c->in_flight << c->reply_bits;
 	return c->in_flight >= limits->pipeline_max ||
 	       c->out.bytes + c->held + coming > limits->client_output_max_bytes;
-}
-
-static bool client_memory_is_short(const struct client *c)
-{
-	struct core *core = c->core;
-	if (!core->buffer_max || core->bufs.bytes <= core->buffer_max) return false;
-	/* What lies in free lists is no reason to make clients wait. */
-	buf_pool_squeeze(&core->bufs);
-	return core->bufs.bytes > core->buffer_max;
 }
 
 static void client_pause(struct client *c)

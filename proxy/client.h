@@ -35,13 +35,13 @@ struct client {
 	struct client *dirty_next; /* or the next in worker.corked */
 	struct request *last;	   /* the newest unanswered; last->client_next is the oldest */
 	struct outq out;
-	size_t held;	/* bytes of replies that wait for their turn in their requests */
+	size_t held;	/* bytes of replies that wait for their turn, and of their requests */
 	struct buf *in; /* an incomplete request, or what came while paused */
 	struct session session;
 	uint32_t id;
 	uint32_t skip;	   /* bytes of a refused request's body still to come    */
 	uint32_t active_s; /* monotonic: when it last sent or took bytes         */
-	uint32_t in_flight;
+	uint32_t in_flight; /* requests not answered yet                         */
 	uint32_t cork_us; /* CORKED: low bits of the time until when            */
 	uint16_t listener;
 	uint8_t flags;	    /* enum client_flag */
