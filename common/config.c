@@ -274,7 +274,9 @@ json_t *config_to_json(const struct config *c)
 				      settings_to_json(&listener_settings, &c->listeners[i]));
 	json_object_set_new(out, "proxy", settings_to_json(&proxy_settings, &c->proxy));
 	json_object_set_new(out, "listeners", listeners);
-	json_object_set(out, "pools", json_object_get(topology, "pools"));
+	/* Without pools, the agent names them. */
+	if (c->topology->pool_count > 0)
+		json_object_set(out, "pools", json_object_get(topology, "pools"));
 	if (routes != NULL) json_object_set(out, "routes", routes);
 	json_decref(topology);
 	return out;
