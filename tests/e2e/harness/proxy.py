@@ -110,9 +110,11 @@ class Proxy(Process):
         self.own_config = config_path is None
         self.ready = None
         self.compat_ports = {}
-        # A finding of a sanitizer ends the process with this code, so that stop() can see it.
+        # A small quarantine, or bounds on memory would measure it. A finding ends the process with
+        # this code, so that stop() can see it.
         self.san_log = Path(workdir) / f"{name}.san"
-        san = {"ASAN_OPTIONS": f"exitcode=77:log_path={self.san_log}:detect_leaks=1",
+        san = {"ASAN_OPTIONS": f"exitcode=77:log_path={self.san_log}:detect_leaks=1:"
+                               "quarantine_size_mb=4:thread_local_quarantine_size_kb=64",
                "UBSAN_OPTIONS": f"exitcode=77:print_stacktrace=1:log_path={self.san_log}",
                "TSAN_OPTIONS": f"exitcode=77:log_path={self.san_log}"}
         super().__init__(workdir, name, argv or [env.PROXY, "-c", self.config_path],
