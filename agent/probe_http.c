@@ -1,40 +1,28 @@
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/curl_loop.h"
 #include "agent/probe_impl.h"
 
-/* One transfer on the loop: curl says which descriptors and how long to wait, and is told. */
-
-enum {
-	HTTP_BODY_MAX = 65536, /* the status has long been said by then */
-	HTTP_SOCKETS_MAX = 4,
-};
-
-struct http_socket {
-	struct http *http;
-	struct io_watch watch;
-	curl_socket_t fd;
-	bool used;
-};
+enum { HTTP_BODY_MAX = 65536 }; /* the status has long been said by then */
 
 struct http {
 	struct probe *probe;
-	CURLM *multi;
+	struct curl_loop curl;
 	CURL *easy;
 	struct curl_slist *connect_to;
-	struct io_timer timer;
-	struct http_socket sockets[HTTP_SOCKETS_MAX];
 	size_t got;
+	bool added;
 	char error[CURL_ERROR_SIZE];
 };
 
 /* --- the outcome ------------------------------------------------------------------------------ */
 
-static void http_judge(struct http *h, CURLcode code)
+static void http_on_done(void *ctx, CURL *easy, CURLcode code)
 {
+	struct http *h = ctx;
 	long status = 0;
-	curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
 	bool enough = code == CURLE_WRITE_ERROR && h->got > HTTP_BODY_MAX;
 	if (code == CURLE_OK || enough)
 		probe_finish(h->probe, status >= 200 && status < 400 ? PROBE_GOOD : PROBE_ILL,
@@ -44,72 +32,6 @@ static void http_judge(struct http *h, CURLcode code)
 	else
 		probe_finish(h->probe, PROBE_ILL, "%s",
 			     h->error[0] ? h->error : curl_easy_strerror(code));
-}
-
-static void http_act(struct http *h, curl_socket_t fd, int events)
-{
-	int running, left;
-	CURLMsg *m;
-	curl_multi_socket_action(h->multi, fd, events, &running);
-	while ((m = curl_multi_info_read(h->multi, &left)))
-		if (m->msg == CURLMSG_DONE) http_judge(h, m->data.result);
-}
-
-/* --- from curl and from the loop -------------------------------------------------------------- */
-
-static void http_on_event(int fd, short what, void *owner)
-{
-	struct http_socket *s = owner;
-	int events =
-	    ((what & IO_READ) ? CURL_CSELECT_IN : 0) | ((what & IO_WRITE) ? CURL_CSELECT_OUT : 0);
-	if (!s->http->probe->over) http_act(s->http, fd, events);
-}
-
-static void http_on_timer(int fd, short what, void *owner)
-{
-	(void)fd, (void)what;
-	struct http *h = owner;
-	if (!h->probe->over) http_act(h, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static struct http_socket *http_socket_of(struct http *h, curl_socket_t fd)
-{
-	struct http_socket *unused = NULL;
-	for (int i = 0; i < HTTP_SOCKETS_MAX; i++) {
-		struct http_socket *s = &h->sockets[i];
-		if (s->used && s->fd == fd) return s;
-		if (!s->used && !unused) unused = s;
-	}
-	return unused;
-}
-
-static int http_want_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *unused)
-{
-	(void)easy, (void)unused;
-	struct http *h = ctx;
-	struct http_socket *s = http_socket_of(h, fd);
-	if (!s) return -1;
-	if (what == CURL_POLL_REMOVE) {
-		if (s->used) io_watch_stop(&s->watch);
-		s->used = false;
-		return 0;
-	}
-	if (!s->used) io_watch_init(&s->watch, h->probe->loop, fd, http_on_event, s);
-	s->used = true;
-	s->http = h;
-	s->fd = fd;
-	io_watch_set(&s->watch, (short)(((what & CURL_POLL_IN) ? IO_READ : 0) |
-					((what & CURL_POLL_OUT) ? IO_WRITE : 0)));
-	return 0;
-}
-
-static int http_want_timer(CURLM *multi, long ms, void *ctx)
-{
-	(void)multi;
-	struct http *h = ctx;
-	if (ms < 0) io_timer_stop(&h->timer);
-	else io_timer_set(&h->timer, (uint64_t)ms * 1000);
-	return 0;
 }
 
 static size_t http_on_body(char *data, size_t size, size_t n, void *ctx)
@@ -149,24 +71,6 @@ static void http_set_target(struct http *h)
 	curl_easy_setopt(h->easy, CURLOPT_URL, url);
 }
 
-static void http_set_options(struct http *h)
-{
-	CURL *e = h->easy;
-	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(e, CURLOPT_PROXY, "");
-	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
-	curl_easy_setopt(e, CURLOPT_USERAGENT, "twinring-agent");
-	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, h->error);
-	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, http_on_body);
-	curl_easy_setopt(e, CURLOPT_WRITEDATA, h);
-	curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, http_want_socket);
-	curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
-	curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, http_want_timer);
-	curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-}
-
 static void http_start(struct probe *p)
 {
 	struct http *h = calloc(1, sizeof(*h));
@@ -174,10 +78,9 @@ static void http_start(struct probe *p)
 	p->own = h;
 	p->doing = "HTTP";
 	h->probe = p;
-	io_timer_init(&h->timer, p->loop, http_on_timer, h);
-	h->easy = curl_easy_init();
-	h->multi = curl_multi_init();
-	if (!h->easy || !h->multi) {
+	h->easy = curl_loop_easy();
+	bool good = curl_loop_init(&h->curl, p->loop, http_on_done, h) && h->easy;
+	if (!good) {
 		probe_finish(p, PROBE_UNKNOWN, "no more memory or descriptors");
 		return;
 	}
@@ -185,20 +88,21 @@ static void http_start(struct probe *p)
 		probe_finish(p, PROBE_UNKNOWN, "http_path does not begin with '/'");
 		return;
 	}
-	http_set_options(h);
+	curl_easy_setopt(h->easy, CURLOPT_FORBID_REUSE, 1L);
+	curl_easy_setopt(h->easy, CURLOPT_ERRORBUFFER, h->error);
+	curl_easy_setopt(h->easy, CURLOPT_WRITEFUNCTION, http_on_body);
+	curl_easy_setopt(h->easy, CURLOPT_WRITEDATA, h);
 	http_set_target(h);
-	curl_multi_add_handle(h->multi, h->easy);
+	h->added = curl_loop_add(&h->curl, h->easy);
+	if (!h->added) probe_finish(p, PROBE_UNKNOWN, "no more memory");
 }
 
 static void http_stop(struct probe *p)
 {
 	struct http *h = p->own;
-	if (h->easy && h->multi) curl_multi_remove_handle(h->multi, h->easy);
+	if (h->added) curl_loop_remove(&h->curl, h->easy);
 	if (h->easy) curl_easy_cleanup(h->easy);
-	if (h->multi) curl_multi_cleanup(h->multi);
-	for (int i = 0; i < HTTP_SOCKETS_MAX; i++)
-		if (h->sockets[i].used) io_watch_stop(&h->sockets[i].watch);
-	io_timer_stop(&h->timer);
+	curl_loop_fini(&h->curl);
 	curl_slist_free_all(h->connect_to);
 	free(h);
 }
