@@ -34,12 +34,17 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $@)
 
 .PHONY: all
-all: $(B)/twinring-proxy ## build the programs into build/$(MODE)
+all: $(B)/twinring-proxy $(B)/twinringctl ## build the programs into build/$(MODE)
 
 $(B)/twinring-proxy: $(B)/proxy/main.o $(PROXY) $(COMMON)
 $(B)/twinring-proxy:
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(hardening) -pthread $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+CTL := $(call obj,agent/ctl/*.c)
+$(B)/twinringctl: $(CTL) $(filter $(B)/agent/store% $(B)/agent/zk_handle.o $(B)/agent/file_%,$(AGENT)) $(COMMON)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(hardening) -pthread $(LDFLAGS) -o $@ $^ -lzookeeper_mt $(LDLIBS)
 
 $(B)/%.o: %.c
 	$(call say,CC)
@@ -53,6 +58,7 @@ SIM  := $(patsubst %.c,$(B)/%,$(wildcard tests/sim/test_*.c))
 AGENT_UNIT := $(filter $(B)/tests/unit/agent/%,$(UNIT))
 AGENT_RIG  := $(filter-out $(AGENT_UNIT:=.o),$(call obj,tests/unit/agent/*.c))
 $(AGENT_UNIT): $(B)/%: $(B)/%.o $(AGENT_RIG) $(AGENT) $(COMMON)
+$(filter %/test_ctl_edit,$(AGENT_UNIT)): $(call obj,agent/ctl/edit*.c agent/ctl/assign.c)
 $(AGENT_UNIT): unit_libs := $(AGENT_LDLIBS)
 $(filter-out $(AGENT_UNIT),$(UNIT)): $(B)/%: $(B)/%.o $(PROXY) $(COMMON)
 $(UNIT):
@@ -140,7 +146,7 @@ build/lint/%.tidy: %.c .clang-tidy $(B)/%.o
 
 .PHONY: lint tidy format
 tidy: $(TIDY)
-lint: $(B)/twinring-proxy ## layers, documentation, clang-tidy, cppcheck, shellcheck, formatting
+lint: $(B)/twinring-proxy $(B)/twinringctl ## layers, documentation, clang-tidy, cppcheck, shellcheck, formatting
 	@status=0; \
 	$(MAKE) --no-print-directory -k tidy || status=1; \
 	$(MAKE) --no-print-directory format FORMAT_CHECK=1 || status=1; \
@@ -153,6 +159,9 @@ format: ## format the C sources; FORMAT_CHECK=1 only says which are not
 SYSCONFDIR ?= /etc
 INSTALL := \
 	755:$(B)/twinring-proxy:$(PREFIX)/bin/twinring-proxy \
+	755:$(B)/twinringctl:$(PREFIX)/bin/twinringctl \
+	644:deploy/twinringctl.8:$(PREFIX)/share/man/man8/twinringctl.8 \
+	644:deploy/twinringctl.completion.bash:$(PREFIX)/share/bash-completion/completions/twinringctl \
 	644:deploy/twinring-proxy.8:$(PREFIX)/share/man/man8/twinring-proxy.8 \
 	644:deploy/twinring-proxy.yml.5:$(PREFIX)/share/man/man5/twinring-proxy.yml.5 \
 	644:deploy/bash-completion:$(PREFIX)/share/bash-completion/completions/twinring-proxy \

@@ -12,6 +12,20 @@ for option in $("$BUILD/twinring-proxy" --help | grep -oE '^ .*--[a-z-]+' | grep
 	grep -qF -- "--$option" deploy/bash-completion || complain "deploy/bash-completion: no --$option"
 done
 
+# twinringctl: every command and option in the manual page; the completion is what it prints.
+ctl=$BUILD/twinringctl
+"$ctl" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\( [a-z]\+\)\?\).*/\1/p' | while read -r words; do
+	# shellcheck disable=SC2086
+	"$ctl" $words --help | grep -oE '^ .*--[a-z-]+' | grep -oE '[a-z-]+$' | sed 's/^--//;s/-/\\-/g' |
+		while read -r option; do
+			grep -qF -- "\-\-$option" deploy/twinringctl.8 ||
+				echo "deploy/twinringctl.8: no --$option"
+		done
+	grep -q "^\.BR* \"*$words" deploy/twinringctl.8 || echo "deploy/twinringctl.8: no $words"
+done | sort -u | { ! grep .; } || status=1
+"$ctl" completion bash | cmp -s - deploy/twinringctl.completion.bash ||
+	complain "deploy/twinringctl.completion.bash is old: see agent/ctl/README.md"
+
 # Settings: the manual page is made from settings.md; the sample shows every one of ours.
 deploy/man5.py | cmp -s - deploy/twinring-proxy.yml.5 ||
 	complain "deploy/twinring-proxy.yml.5 is old: make man"
