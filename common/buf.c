@@ -76,6 +76,7 @@ struct buf *buf_get(struct buf_pool *p, size_t size)
 	}
 	b->refs = 1;
 	b->len = 0;
+	b->since_s = 0;
 	memset(b->note, 0, sizeof(b->note));
 	return b;
 }
@@ -108,6 +109,7 @@ struct buf *buf_grow(struct buf *b, size_t size)
 	struct buf *grown = buf_get(b->pool, size);
 	memcpy(grown->data, b->data, b->len);
 	grown->len = b->len;
+	grown->since_s = b->since_s;
 	memcpy(grown->note, b->note, sizeof(b->note));
 	buf_unref(b);
 	return grown;

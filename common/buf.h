@@ -34,7 +34,8 @@ struct buf {
 	uint32_t cap;	    /* usable bytes in data */
 	uint32_t len;	    /* bytes written        */
 	uint8_t size_class; /* BUF_CLASSES: allocated singly */
-	uint64_t note[3];   /* its holder's own: how far a partial request was parsed */
+	uint32_t since_s;   /* its holder's own: when the partial request began ...  */
+	uint64_t note[3];   /* ... and how far it was parsed                         */
 	char data[];
 };
 

@@ -16,6 +16,7 @@ enum {
 	CORK_BYTES = 16384, /* a batch of replies that is worth sending by itself */
 	CORK_US = 1000,
 	LINGER_S = 2,
+	SLOWEST_BYTES_PER_MS = 16, /* a client that sends faster than this is not stuck */
 };
 
 static uint32_t client_now_s(struct client *c)
@@ -448,8 +449,11 @@ static void client_parse(struct client *c, struct buf *b, struct parse_resume re
 		if (b != core->rbuf) buf_unref(b);
 		return;
 	}
+	uint32_t since_s = at == 0 && b->since_s ? b->since_s : client_now_s(c);
 	inbuf_keep(core, b, at, resume.need, &c->in);
-	if (c->in) memcpy(c->in->note, &resume, sizeof(resume));
+	if (!c->in) return;
+	memcpy(c->in->note, &resume, sizeof(resume));
+	c->in->since_s = since_s;
 }
 
 static struct parse_resume client_resume(const struct client *c)
@@ -637,6 +641,15 @@ void client_finish(struct client *c)
 	if (!(c->flags & CLIENT_DEAD)) client_stop_reading(c);
 }
 
+/* Half a request, and the rest does not come: a byte now and then is no excuse, but what is large
+ * may take its time. */
+static bool client_dawdles(const struct client *c, uint32_t now_s, uint32_t partial_ms)
+{
+	if (!c->in || (c->flags & CLIENT_PAUSED) || now_s <= c->in->since_s) return false;
+	uint64_t allowed_ms = partial_ms + (uint64_t)c->in->len / SLOWEST_BYTES_PER_MS;
+	return (now_s - c->in->since_s) * 1000ull >= allowed_ms;
+}
+
 void client_check(struct client *c, uint32_t now_s)
 {
 	if (!client_worker(c)->view) return;
@@ -646,10 +659,10 @@ void client_check(struct client *c, uint32_t now_s)
 	bool quiet = !c->last && c->out.bytes == 0;
 	/* Paused with nothing to wait for: for memory, of which it holds a good part itself. */
 	bool hoards = c->in && quiet && c->in->len > INBUF_LARGE;
-	bool stuck = (c->in && !(c->flags & CLIENT_PAUSED)) || hoards || c->skip > 0 ||
-		     (c->flags & CLIENT_BLOCKED);
+	bool stuck = hoards || c->skip > 0 || (c->flags & CLIENT_BLOCKED);
 	if (((c->flags & CLIENT_LINGER) && quiet_ms >= LINGER_S * 1000) ||
-	    (stuck && partial && quiet_ms >= partial) || (quiet && idle && quiet_ms >= idle)) {
+	    (partial && stuck && quiet_ms >= partial) ||
+	    (partial && client_dawdles(c, now_s, partial)) || (quiet && idle && quiet_ms >= idle)) {
 		log_info("client %u closed after %llu ms of silence", c->id,
 			 (unsigned long long)quiet_ms);
 		client_close(c);

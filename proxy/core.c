@@ -93,6 +93,7 @@ void core_end_turn(struct core *core, void (*flush_clients)(struct core *core))
 	} while (core->deferred || core->dirty_conns || core->dirty_clients);
 	if (core->garbage) core_free_garbage(core);
 	metric_set(&core->stats->m[WORKER_buffer_bytes], core->bufs.bytes);
+	metric_set(&core->stats->m[WORKER_requests_live], core->requests.live);
 }
 
 void core_close_conns(struct core *core)

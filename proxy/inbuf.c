@@ -21,6 +21,7 @@ struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need
 		b = own;
 	} else {
 		b = core_read_buffer(core);
+		b->since_s = own ? own->since_s : 0;
 		if (own) {
 			memcpy(b->data, own->data, own->len);
 			b->len = own->len;

@@ -39,7 +39,8 @@ static struct config *load(const struct options *o)
 static int test_config(const struct options *o)
 {
 	struct config *c = load(o);
-	fprintf(stderr, "configuration file '%s' syntax is %s\n", o->config_file,
+	fprintf(stderr, "%sconfiguration file '%s' syntax is %s\n",
+		o->nutcracker ? "nutcracker: " : "", o->config_file,
 		c ? "ok" : "invalid");
 	int status = c ? 0 : 1;
 	config_free(&c);

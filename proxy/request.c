@@ -9,7 +9,6 @@ struct request *request_new(struct core *core, const struct op_info *info)
 	req->info = info;
 	req->top = &req->bottom;
 	req->flags = REQ_AWAITED;
-	metric_set(&core->stats->m[WORKER_requests_live], core->requests.live);
 	return req;
 }
 
