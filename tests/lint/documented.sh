@@ -21,7 +21,7 @@ ctl=$BUILD/twinringctl
 			grep -qF -- "\-\-$option" deploy/twinringctl.8 ||
 				echo "deploy/twinringctl.8: no --$option"
 		done
-	grep -q "^\.BR* \"*$words" deploy/twinringctl.8 || echo "deploy/twinringctl.8: no $words"
+	grep -q "^\.B[RI]* \"*$words" deploy/twinringctl.8 || echo "deploy/twinringctl.8: no $words"
 done | sort -u | { ! grep .; } || status=1
 "$ctl" completion bash | cmp -s - deploy/twinringctl.completion.bash ||
 	complain "deploy/twinringctl.completion.bash is old: see agent/ctl/README.md"
