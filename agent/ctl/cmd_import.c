@@ -14,6 +14,7 @@ struct import {
 	struct scratch text;
 	bool same; /* the tree has it already, just so */
 	bool made;
+	bool tombstone; /* there was one before */
 };
 
 struct imports {
@@ -84,26 +85,17 @@ static enum ctl_exit import_check(struct ctl *c, struct import *in)
 
 static enum ctl_exit import_write(struct ctl *c, struct import *in)
 {
-	char path[STORE_PATH_MAX], tombstone[STORE_PATH_MAX];
-	view_path(in->name, "spec", path);
-	snprintf(tombstone, sizeof(tombstone), "removed/%s", in->name);
-	enum store_rc rc = client_delete(c->client, tombstone, STORE_ANY_VERSION);
-	if (rc == STORE_OK || rc == STORE_NO_NODE)
-		rc = client_create(c->client, path, scratch_slice(&in->text), STORE_PARENTS);
-	in->made = rc == STORE_OK;
-	return ctl_exit_of(rc, path);
+	enum ctl_exit e = spec_create(c, in->name, scratch_slice(&in->text), &in->tombstone);
+	in->made = e == CTL_OK;
+	return e;
 }
 
 /* All or none: what was made before the failure goes again. */
 static void imports_undo(struct ctl *c, const struct imports *all)
 {
-	for (uint32_t i = 0; i < all->count; i++) {
-		char path[STORE_PATH_MAX];
-		if (!all->items[i].made) continue;
-		view_path(all->items[i].name, "spec", path);
-		enum store_rc rc = client_delete(c->client, path, 0);
-		ctl_say("%s: %s", path, rc == STORE_OK ? "taken back" : store_rc_text(rc));
-	}
+	for (uint32_t i = 0; i < all->count; i++)
+		if (all->items[i].made)
+			spec_uncreate(c, all->items[i].name, all->items[i].tombstone);
 }
 
 static enum ctl_exit imports_write(struct ctl *c, struct imports *all)

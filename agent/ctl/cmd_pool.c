@@ -5,7 +5,6 @@
 #include "agent/ctl/assign.h"
 #include "agent/ctl/out.h"
 #include "agent/ctl/spec_change.h"
-#include "common/clock.h"
 
 enum { ASSIGNS_MAX = CTL_OPERANDS_MAX };
 
@@ -72,23 +71,17 @@ static enum ctl_exit wanted_read(struct wanted *w)
 
 /* --- add -------------------------------------------------------------------------------------- */
 
-/* The tombstone goes first: without a spec it means nothing, but with one it would hide the pool.
- */
 static enum ctl_exit pool_create(struct ctl *c, const char *pool, struct slice text)
 {
-	char path[STORE_PATH_MAX], tombstone[STORE_PATH_MAX];
+	char path[STORE_PATH_MAX];
+	bool tombstone;
 	view_path(pool, "spec", path);
-	snprintf(tombstone, sizeof(tombstone), "removed/%s", pool);
 	if (c->dry_run) {
 		spec_show_dry(c, path, text);
 		return CTL_OK;
 	}
-	enum store_rc rc = client_delete(c->client, tombstone, STORE_ANY_VERSION);
-	if (rc != STORE_OK && rc != STORE_NO_NODE) return ctl_exit_of(rc, tombstone);
-	rc = client_create(c->client, path, text, STORE_PARENTS);
-	if (rc == STORE_AWAY)
-		ctl_say("%s: the connection was lost: whether it was written is not known", path);
-	if (rc != STORE_OK) return ctl_exit_of(rc, path);
+	enum ctl_exit e = spec_create(c, pool, text, &tombstone);
+	if (e != CTL_OK) return e;
 	if (c->json)
 		out_json(json_pack("{s:s, s:i, s:b}", "pool", pool, "version", 0, "written", 1));
 	else out_line("%s: added", pool);
@@ -312,17 +305,14 @@ static enum ctl_exit remove_check(struct ctl *c, const char *pool)
 /* Spec, tombstone, the rest: stopped in between, nothing is lost, and the next run goes on. */
 static enum ctl_exit remove_pool(struct ctl *c, const struct view *v)
 {
-	char path[STORE_PATH_MAX], tombstone[STORE_PATH_MAX], text[64];
-	view_path(v->name, "spec", path);
+	char path[STORE_PATH_MAX];
 	enum store_rc rc = STORE_OK;
+	view_path(v->name, "spec", path);
 	if (v->spec_node.rc == STORE_OK)
 		rc = client_delete(c->client, path, v->spec_node.stat.version);
 	if (rc != STORE_OK && rc != STORE_NO_NODE) return ctl_exit_of(rc, path);
-	snprintf(tombstone, sizeof(tombstone), "removed/%s", v->name);
-	snprintf(text, sizeof(text), "{\"time\": %llu}\n",
-		 (unsigned long long)clock_wall_us() / 1000);
-	rc = client_create(c->client, tombstone, slice_of(text), STORE_PARENTS);
-	if (rc != STORE_OK && rc != STORE_NODE_EXISTS) return ctl_exit_of(rc, tombstone);
+	enum ctl_exit e = tombstone_put(c, v->name);
+	if (e != CTL_OK) return e;
 	view_path(v->name, NULL, path);
 	rc = client_delete_tree(c->client, path);
 	if (rc != STORE_OK) return ctl_exit_of(rc, path);
@@ -331,17 +321,36 @@ static enum ctl_exit remove_pool(struct ctl *c, const struct view *v)
 	return CTL_OK;
 }
 
+/* Also what an interrupted removal has left. */
+static enum ctl_exit remove_view(struct ctl *c, const char *pool, struct view *v)
+{
+	char path[STORE_PATH_MAX];
+	enum ctl_exit e = view_name_ok(pool) ? ctl_open(c) : CTL_REFUSED;
+	if (e != CTL_OK) return e;
+	enum store_rc rc = view_read(c->client, pool, 0, v);
+	if (rc == STORE_NO_NODE) {
+		view_path(pool, NULL, path);
+		struct client_node n = client_get(c->client, path, CLIENT_ONCE);
+		rc = n.rc;
+		client_node_fini(&n);
+	}
+	if (rc != STORE_NO_NODE) return ctl_exit_of(rc, pool);
+	ctl_say("there is no pool '%s'", pool);
+	return CTL_REFUSED;
+}
+
 static enum ctl_exit pool_remove_run(struct ctl *c, const struct args *a)
 {
-	struct views views;
-	enum ctl_exit e = views_read(c, a->operands[0], 0, &views);
-	if (e == CTL_OK) e = remove_check(c, a->operands[0]);
-	if (e == CTL_OK && c->dry_run) out_line("%s: would be removed", a->operands[0]);
+	struct view v = { 0 };
+	const char *pool = a->operands[0];
+	enum ctl_exit e = remove_view(c, pool, &v);
+	if (e == CTL_OK) e = remove_check(c, pool);
+	if (e == CTL_OK && c->dry_run) out_line("%s: would be removed", pool);
 	else if (e == CTL_OK && args_option(a, "yes") == NULL) {
-		ctl_say("%s: every proxy will stop serving this pool; say --yes", a->operands[0]);
+		ctl_say("%s: every proxy will stop serving this pool; say --yes", pool);
 		e = CTL_REFUSED;
-	} else if (e == CTL_OK) e = remove_pool(c, views.items);
-	views_fini(&views);
+	} else if (e == CTL_OK) e = remove_pool(c, &v);
+	view_fini(&v);
 	return e;
 }
 

@@ -92,6 +92,7 @@ static size_t quoted_end(struct slice text, size_t at)
 /* A plain scalar must stand in the text as it was read: on one line. */
 static size_t scalar_end(struct slice text, const struct node *n)
 {
+	if (n->text == NULL) return NOWHERE;
 	size_t at = place_of(text, n), bytes = strlen(n->text);
 	if (at >= text.n || bytes == 0) return NOWHERE;
 	if (text.p[at] == '"' || text.p[at] == '\'') return quoted_end(text, at);
@@ -101,7 +102,7 @@ static size_t scalar_end(struct slice text, const struct node *n)
 
 static size_t node_end(struct slice text, const struct node *n)
 {
-	if (n->kind == NODE_BAD || n->text != NULL || node_is_scalar(n)) return scalar_end(text, n);
+	if (n->kind == NODE_BAD || node_is_scalar(n)) return scalar_end(text, n);
 	bool flow = is_flow(text, n);
 	size_t at = flow ? place_of(text, n) + 1 : NOWHERE;
 	if (n->last != NULL) at = node_end(text, n->last);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "agent/ctl/out.h"
+#include "common/clock.h"
 #include "common/yaml.h"
 
 enum { CHANGE_ROUNDS = 5 };
@@ -129,6 +130,54 @@ static enum ctl_exit change_write(struct ctl *c, const struct view *now, struct 
 	else out_line("%s: %s (version %d)", now->name, done, stat.version);
 	return CTL_OK;
 }
+
+/* --- making and undoing ----------------------------------------------------------------------- */
+
+static void tombstone_path(const char *pool, char path_out[STORE_PATH_MAX])
+{
+	snprintf(path_out, STORE_PATH_MAX, "removed/%s", pool);
+}
+
+enum ctl_exit tombstone_put(struct ctl *c, const char *pool)
+{
+	char path[STORE_PATH_MAX], text[64];
+	tombstone_path(pool, path);
+	snprintf(text, sizeof(text), "{\"time\": %llu}\n",
+		 (unsigned long long)clock_wall_us() / 1000);
+	enum store_rc rc = client_create(c->client, path, slice_of(text), STORE_PARENTS);
+	return rc == STORE_NODE_EXISTS ? CTL_OK : ctl_exit_of(rc, path);
+}
+
+/* The tombstone goes first: without a spec it means nothing, but with one it would hide the pool.
+ */
+enum ctl_exit spec_create(struct ctl *c, const char *pool, struct slice text, bool *tombstone)
+{
+	char path[STORE_PATH_MAX];
+	tombstone_path(pool, path);
+	enum store_rc rc = client_delete(c->client, path, STORE_ANY_VERSION);
+	*tombstone = rc == STORE_OK;
+	if (rc != STORE_OK && rc != STORE_NO_NODE) return ctl_exit_of(rc, path);
+	view_path(pool, "spec", path);
+	rc = client_create(c->client, path, text, STORE_PARENTS);
+	if (rc == STORE_AWAY)
+		ctl_say("%s: the connection was lost: whether it was written is not known", path);
+	else if (rc != STORE_OK && *tombstone) tombstone_put(c, pool);
+	return ctl_exit_of(rc, path);
+}
+
+void spec_uncreate(struct ctl *c, const char *pool, bool tombstone)
+{
+	char path[STORE_PATH_MAX];
+	view_path(pool, "spec", path);
+	enum store_rc rc = client_delete(c->client, path, 0);
+	ctl_say("%s: %s", path, rc == STORE_OK ? "taken back" : store_rc_text(rc));
+	if (rc != STORE_OK) return;
+	view_path(pool, NULL, path);
+	client_delete(c->client, path, STORE_ANY_VERSION); /* stays when there is more in it */
+	if (tombstone) tombstone_put(c, pool);
+}
+
+/* --- changing --------------------------------------------------------------------------------- */
 
 /* *again: somebody else was faster. */
 static enum ctl_exit change_once(struct ctl *c, const struct view *now,

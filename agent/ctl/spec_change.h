@@ -35,6 +35,14 @@ enum ctl_exit spec_check(struct ctl *c, const struct view *now, struct slice tex
 			 const char *label, struct spec **spec_out,
 			 struct config_issues *issues_out);
 
+/* Make a pool that does not exist, and undo that: the tombstone of an earlier pool of that name
+ * goes and comes back. *tombstone: whether there was one. Both say what is wrong. */
+enum ctl_exit spec_create(struct ctl *c, const char *pool, struct slice text, bool *tombstone);
+void spec_uncreate(struct ctl *c, const char *pool, bool tombstone);
+
+/* Tell every agent that the pool is gone on purpose; there may be one already. */
+enum ctl_exit tombstone_put(struct ctl *c, const char *pool);
+
 /* With --dry-run: print what would be written. */
 void spec_show_dry(const struct ctl *c, const char *path, struct slice text);
 

@@ -616,8 +616,8 @@ class Following:
     def text(self):
         return self.path.read_text()
 
-    def until(self, word, times=1):
-        wait_for(lambda: self.text().count(word) >= times, 10, f"{word!r} in {self.text()!r}")
+    def until(self, word, times=1, seconds=10):
+        wait_for(lambda: self.text().count(word) >= times, seconds, f"{word!r} in {self.text()!r}")
 
     def stop(self):
         self.popen.send_signal(signal.SIGINT)
@@ -634,6 +634,35 @@ def test_log_follows(tree):
     finally:
         assert f.stop() == OK
     assert [f.text().count(f"w{i}.") for i in range(3)] == [1, 1, 1]
+
+
+def test_following_outlives_a_zookeeper_that_is_away(world):
+    ensemble = world.add(Ensemble(world.dir, "zk")).launch()
+    with ensemble.client() as client:
+        tree = ZooKeeperTree(world, ensemble, client)
+        tree.alpha()
+        f = Following(tree, "watch")
+        try:
+            f.until("alpha  spec: version 0")
+            ensemble.kill()
+            f.until("no connection")
+            ensemble.restart()
+            wait_for(lambda: client.connected, 20, "kazoo's session")
+            tree("pool", "set", "alpha", "timeout_ms=9")
+            f.until("alpha  spec: version 1", seconds=30)
+        finally:
+            assert f.stop() == OK
+
+
+def test_an_interrupted_removal_is_finished(tree):
+    tree.alpha()
+    tree.write("pools/alpha/rings/x", "left")
+    if isinstance(tree, FileTree):
+        (tree.root / "pools/alpha/spec").unlink()
+    else:
+        tree.client.delete(f"{tree.chroot}/pools/alpha/spec")
+    tree("pool", "remove", "alpha", "--yes")
+    assert not tree.exists("pools/alpha") and tree.exists("removed/alpha")
 
 
 def test_watch_prints_changes_as_they_happen(tree):

@@ -45,15 +45,16 @@ class ZooKeeper(Server):
                 "-XX:-UsePerfData", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 "-cp", CLASSES, "org.apache.zookeeper.server.quorum.QuorumPeerMain", config]
 
-    def four_letters(self, word):
+    def four_letters(self, word, timeout=10.0):
         """The answer to `srvr`, `mntr`, `cons`, ... as text."""
-        with self.raw() as c:
+        with self.raw(timeout=timeout) as c:
             c.send(word.encode())
             return c.to_eof().decode("utf-8", "replace")
 
     def answers(self):
-        """It takes connections a moment before it serves, and without a quorum never does."""
-        return self.four_letters("srvr").startswith("Zookeeper version")
+        """It takes connections a moment before it serves, and without a quorum never does. A question
+        in just that moment is never answered at all."""
+        return self.four_letters("srvr", timeout=1).startswith("Zookeeper version")
 
     def mode(self):
         """standalone, leader or follower; None while it does not serve."""
