@@ -1,0 +1,84 @@
+#include "agent/cache.h"
+
+#include <stdlib.h>
+
+#include "common/log.h"
+#include "common/ring_body.h"
+#include "common/saved.h"
+
+/* {"version": V, "routes": ..., "pools": {P: {"state": TEXT, "ring": TEXT}}}: states and ring
+ * bodies as they stand in the tree, so that they are checked by the same code. */
+void cache_save(const char *path, const json_t *topology, const struct reader_pool *pools,
+		uint32_t count)
+{
+	struct scratch text = { 0 };
+	struct err_at at = { 0 };
+	json_t *all = json_object();
+	for (uint32_t i = 0; i < count; i++) {
+		char hex[RING_HEX_CHARS + 1];
+		json_t *one = json_object();
+		if (pool_state_print(&pools[i].state, &text) == ERR_NONE)
+			json_object_set_new(one, "state", json_stringn(text.p, text.n));
+		if (ring_body_print(&pools[i].body->pools[0], &text, hex) == ERR_NONE)
+			json_object_set_new(one, "ring", json_stringn(text.p, text.n));
+		json_object_set_new(all, pools[i].name, one);
+	}
+	json_t *doc = json_object();
+	json_object_set(doc, "version", json_object_get(topology, "version"));
+	json_t *routes = json_object_get(topology, "routes");
+	if (routes) json_object_set(doc, "routes", routes);
+	json_object_set_new(doc, "pools", all);
+	char *body = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+	if (body && saved_write(path, slice_of(body), &at) != ERR_NONE)
+		log_error("the tree is not cached: %s: %s", at.where, at.why);
+	free(body);
+	json_decref(doc);
+	scratch_fini(&text);
+}
+
+static bool cache_load_pool(const char *name, const json_t *one, struct cached_pool *out)
+{
+	const json_t *state = json_object_get(one, "state"), *ring = json_object_get(one, "ring");
+	struct err_at at = { 0 };
+	struct slice text = { json_string_value(state), json_string_length(state) };
+	struct slice body = { json_string_value(ring), json_string_length(ring) };
+	*out = (struct cached_pool){ 0 };
+	if (!text.p || !body.p) return false;
+	if (pool_state_parse(text, &out->state, &at) == ERR_NONE &&
+	    ring_body_parse(body, out->state.ring, name, &out->body, &at) == ERR_NONE &&
+	    (out->name = strdup(name)) != NULL)
+		return true;
+	log_warn("cache: pool %s: %s: %s", name, at.where, at.why);
+	pool_state_fini(&out->state);
+	topology_free(&out->body);
+	return false;
+}
+
+bool cache_load(const char *path, struct cached_pool **pools_out, uint32_t *count_out,
+		json_t **routes_out, uint64_t *version_out)
+{
+	struct scratch body = { 0 };
+	struct err_at at = { 0 };
+	json_error_t ignored;
+	enum err e = saved_read(path, &body, NULL, &at);
+	if (at.why[0]) log_warn("cache: %s: %s", at.where, at.why);
+	json_t *doc = e == ERR_NONE ? json_loadb(body.p, body.n, 0, &ignored) : NULL;
+	json_t *pools = json_object_get(doc, "pools"), *one;
+	const char *name;
+	scratch_fini(&body);
+	*count_out = 0;
+	*pools_out = calloc(json_object_size(pools) + 1, sizeof(**pools_out));
+	if (!*pools_out) abort();
+	json_object_foreach(pools, name, one)
+	{
+		if (cache_load_pool(name, one, &(*pools_out)[*count_out])) (*count_out)++;
+	}
+	*version_out = (uint64_t)json_integer_value(json_object_get(doc, "version"));
+	*routes_out = json_incref(json_object_get(doc, "routes"));
+	json_decref(doc);
+	if (*count_out > 0) return true;
+	free(*pools_out);
+	json_decref(*routes_out);
+	*routes_out = NULL;
+	return false;
+}

@@ -1,0 +1,465 @@
+#include "agent/reader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/cache.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/ring_body.h"
+#include "common/tree_topology.h"
+
+enum {
+	GATHER_US = 10000,     /* changes that come so close together are read together */
+	REREAD_US = 60000000,  /* even when no watch fired: one may have been lost      */
+	RETRY_US = 1000000,
+	POOLS_MAX = 4096,
+};
+
+struct reader {
+	struct io_loop *loop;
+	struct store *store;
+	struct reader_events events;
+	char *cache;
+	struct io_timer timer;
+	struct reader_pool *pools; /* in force, sorted by name */
+	uint32_t pool_count;
+	json_t *routes, *doc;
+	uint64_t version, confirmed_us;
+	char *problem;
+	struct round *round; /* a reading under way */
+	bool again;	     /* something changed during it */
+};
+
+/* What one reading found; takes effect only as a whole. */
+struct found_pool {
+	struct round *round;
+	char *name;
+	bool removed;
+	enum store_rc rc;
+	struct pool_state state;
+	int64_t mzxid;
+	struct topology *body;
+	char *problem;
+};
+
+struct round {
+	struct reader *reader;
+	uint32_t outstanding;
+	bool away; /* the store could not be asked: nothing takes effect */
+	struct found_pool *found;
+	uint32_t count;
+	char **removed;
+	uint32_t removed_count;
+	json_t *routes;
+	char *problem;
+};
+
+/* --- in force ---------------------------------------------------------------------------------- */
+
+static void reader_pool_fini(struct reader_pool *p)
+{
+	free(p->name);
+	pool_state_fini(&p->state);
+	topology_free(&p->body);
+	free(p->problem);
+}
+
+static struct reader_pool *reader_find(const struct reader *r, const char *name)
+{
+	for (uint32_t i = 0; i < r->pool_count; i++)
+		if (strcmp(r->pools[i].name, name) == 0) return &r->pools[i];
+	return NULL;
+}
+
+static struct reader_pool *reader_add(struct reader *r, const char *name)
+{
+	struct reader_pool *pools = realloc(r->pools, (r->pool_count + 1) * sizeof(*pools));
+	if (!pools) abort();
+	r->pools = pools;
+	uint32_t at = r->pool_count;
+	while (at > 0 && strcmp(pools[at - 1].name, name) > 0) at--;
+	memmove(pools + at + 1, pools + at, (r->pool_count - at) * sizeof(*pools));
+	pools[at] = (struct reader_pool){ .name = strdup(name) };
+	if (!pools[at].name) abort();
+	r->pool_count++;
+	return &pools[at];
+}
+
+static void reader_remove(struct reader *r, struct reader_pool *p)
+{
+	uint32_t at = (uint32_t)(p - r->pools);
+	reader_pool_fini(p);
+	memmove(p, p + 1, (r->pool_count - at - 1) * sizeof(*p));
+	r->pool_count--;
+}
+
+static void set_text(char **slot, const char *text)
+{
+	char *copy = text ? strdup(text) : NULL;
+	free(*slot);
+	*slot = copy;
+}
+
+/* Put together what is in force and tell, if it is not what was told last. */
+static void reader_compose(struct reader *r, uint64_t at_least, bool confirmed)
+{
+	struct tree_pool *parts = calloc(r->pool_count + 1, sizeof(*parts));
+	struct err_at at = { 0 };
+	json_t *doc = NULL;
+	if (!parts) abort();
+	for (uint32_t i = 0; i < r->pool_count; i++)
+		parts[i] = (struct tree_pool){ r->pools[i].name, &r->pools[i].state,
+					       &r->pools[i].body->pools[0] };
+	uint64_t version = at_least > r->version ? at_least : r->version;
+	enum err e = r->pool_count ? tree_topology(parts, r->pool_count, r->routes, version, &doc,
+						   NULL, &at)
+				   : ERR_NONE;
+	free(parts);
+	if (e != ERR_NONE) {
+		char text[500];
+		snprintf(text, sizeof(text), "%s: %s", at.where, at.why);
+		set_text(&r->problem, text);
+		log_error("the tree makes no topology: %s", text);
+		return;
+	}
+	if (!doc) return;
+	if (r->doc && version == r->version && !json_equal(doc, r->doc)) {
+		/* Something changed that has no modification id of its own. */
+		json_object_set_new(doc, "version", json_integer((json_int_t)++version));
+	}
+	bool changed = !r->doc || !json_equal(doc, r->doc);
+	r->version = version;
+	json_decref(r->doc);
+	r->doc = doc;
+	if (changed) r->events.on_topology(r->events.ctx, doc, version, confirmed);
+}
+
+/* --- one reading ------------------------------------------------------------------------------- */
+
+static void round_free(struct round *round)
+{
+	for (uint32_t i = 0; i < round->count; i++) {
+		free(round->found[i].name);
+		free(round->found[i].problem);
+		pool_state_fini(&round->found[i].state);
+		topology_free(&round->found[i].body);
+	}
+	for (uint32_t i = 0; i < round->removed_count; i++) free(round->removed[i]);
+	free(round->removed);
+	free(round->found);
+	free(round->problem);
+	json_decref(round->routes);
+	free(round);
+}
+
+static bool round_removed(const struct round *round, const char *name)
+{
+	for (uint32_t i = 0; i < round->removed_count; i++)
+		if (strcmp(round->removed[i], name) == 0) return true;
+	return false;
+}
+
+static void found_refuse(struct found_pool *f, const char *where, const char *why)
+{
+	char text[500];
+	snprintf(text, sizeof(text), "%s%s%s", where, where[0] ? ": " : "", why);
+	set_text(&f->problem, text);
+}
+
+/* Make what was found of one pool the pool in force, unless it is worse. true: something changed. */
+static bool reader_take(struct reader *r, struct found_pool *f)
+{
+	struct reader_pool *p = reader_find(r, f->name);
+	if (!f->problem && p) {
+		switch (pool_state_compare(&f->state, &p->state)) {
+		case POOL_STATE_FOREIGN:
+			found_refuse(f, "state",
+				     "belongs to another lineage: the tree was restored or made "
+				     "anew; the last good one stays in force");
+			break;
+		case POOL_STATE_LOWER:
+			found_refuse(f, "state", "is older than what is in force");
+			break;
+		case POOL_STATE_EQUAL:
+		case POOL_STATE_HIGHER: break;
+		}
+	}
+	if (f->problem) {
+		if (p && (!p->problem || strcmp(p->problem, f->problem) != 0))
+			log_warn("pool %s stays as it was: %s", f->name, f->problem);
+		if (p) set_text(&p->problem, f->problem);
+		return false;
+	}
+	if (!p) p = reader_add(r, f->name);
+	set_text(&p->problem, NULL);
+	pool_state_fini(&p->state);
+	p->state = f->state;
+	f->state = (struct pool_state){ 0 };
+	if (f->body) {
+		topology_free(&p->body);
+		p->body = f->body;
+		f->body = NULL;
+	}
+	return true;
+}
+
+static void reader_note_problem(struct reader *r, const struct round *round)
+{
+	char text[600] = "";
+	if (round->problem) snprintf(text, sizeof(text), "%s", round->problem);
+	for (uint32_t i = 0; !text[0] && i < round->count; i++)
+		if (round->found[i].problem)
+			snprintf(text, sizeof(text), "pools/%.200s: %s", round->found[i].name,
+				 round->found[i].problem);
+	for (uint32_t i = 0; !text[0] && i < r->pool_count; i++) {
+		bool there = false;
+		for (uint32_t k = 0; k < round->count; k++)
+			there |= strcmp(round->found[k].name, r->pools[i].name) == 0;
+		if (!there)
+			snprintf(text, sizeof(text), "pools/%.200s is gone without its tombstone; "
+				 "the last good one stays in force", r->pools[i].name);
+	}
+	set_text(&r->problem, text[0] ? text : NULL);
+}
+
+static void reader_finish(struct reader *r, struct round *round)
+{
+	r->round = NULL;
+	if (round->away) {
+		set_text(&r->problem, "the store is away");
+		round_free(round);
+		io_timer_set(&r->timer, RETRY_US);
+		r->events.on_read(r->events.ctx);
+		return;
+	}
+	uint64_t version = 0;
+	for (uint32_t i = 0; i < round->count; i++) {
+		struct found_pool *f = &round->found[i];
+		if (reader_take(r, f) && (uint64_t)f->mzxid > version) version = (uint64_t)f->mzxid;
+	}
+	for (uint32_t i = 0; i < round->removed_count; i++) {
+		struct reader_pool *gone = reader_find(r, round->removed[i]);
+		if (gone) reader_remove(r, gone);
+	}
+	reader_note_problem(r, round);
+	json_decref(r->routes);
+	r->routes = json_incref(round->routes);
+	round_free(round);
+	r->confirmed_us = clock_now_us();
+	const json_t *before = r->doc;
+	reader_compose(r, version, true);
+	if (r->doc != before && r->cache) cache_save(r->cache, r->doc, r->pools, r->pool_count);
+	io_timer_set(&r->timer, r->again ? GATHER_US : REREAD_US);
+	r->again = false;
+	r->events.on_read(r->events.ctx);
+}
+
+static void round_release(struct round *round)
+{
+	if (--round->outstanding == 0) reader_finish(round->reader, round);
+}
+
+static void found_on_body(void *ctx, enum store_rc rc, struct slice data,
+			  const struct store_stat *stat)
+{
+	(void)stat;
+	struct found_pool *f = ctx;
+	struct err_at at = { 0 };
+	if (rc == STORE_AWAY) f->round->away = true;
+	else if (rc != STORE_OK) found_refuse(f, f->state.ring, store_rc_text(rc));
+	else if (ring_body_parse(data, f->state.ring, f->name, &f->body, &at) != ERR_NONE)
+		found_refuse(f, at.where, at.why);
+	round_release(f->round);
+}
+
+static void found_want_body(struct found_pool *f)
+{
+	struct reader *r = f->round->reader;
+	const struct reader_pool *p = reader_find(r, f->name);
+	if (p && strcmp(p->state.ring, f->state.ring) == 0) return; /* bodies never change */
+	char path[STORE_PATH_MAX];
+	snprintf(path, sizeof(path), "/pools/%.200s/rings/%s", f->name, f->state.ring);
+	f->round->outstanding++;
+	store_get(r->store, path, false, found_on_body, f);
+}
+
+static void found_on_state(void *ctx, enum store_rc rc, struct slice data,
+			   const struct store_stat *stat)
+{
+	struct found_pool *f = ctx;
+	struct err_at at = { 0 };
+	f->rc = rc;
+	if (rc == STORE_AWAY) f->round->away = true;
+	else if (rc != STORE_OK) found_refuse(f, "state", store_rc_text(rc));
+	else if (data.n == 0) found_refuse(f, "state", "is empty");
+	else if (pool_state_parse(data, &f->state, &at) != ERR_NONE)
+		found_refuse(f, at.where, at.why);
+	else {
+		f->mzxid = stat->mzxid;
+		found_want_body(f);
+	}
+	round_release(f->round);
+}
+
+static void round_on_pools(void *ctx, enum store_rc rc, const char *const *names, uint32_t count)
+{
+	struct round *round = ctx;
+	struct reader *r = round->reader;
+	if (rc == STORE_AWAY) round->away = true;
+	else if (rc != STORE_OK || count > POOLS_MAX)
+		set_text(&round->problem, rc != STORE_OK ? "pools: cannot be read" : "too many pools");
+	else {
+		round->found = calloc(count + 1, sizeof(*round->found));
+		if (!round->found) abort();
+		for (uint32_t i = 0; i < count; i++) {
+			if (round_removed(round, names[i])) continue;
+			struct found_pool *f = &round->found[round->count++];
+			*f = (struct found_pool){ .round = round, .name = strdup(names[i]) };
+			if (!f->name) abort();
+			char path[STORE_PATH_MAX];
+			snprintf(path, sizeof(path), "/pools/%.200s/state", f->name);
+			round->outstanding++;
+			store_get(r->store, path, true, found_on_state, f);
+		}
+	}
+	round_release(round);
+}
+
+static void round_on_removed(void *ctx, enum store_rc rc, const char *const *names, uint32_t count)
+{
+	struct round *round = ctx;
+	if (rc == STORE_AWAY) round->away = true;
+	if (rc == STORE_OK && count > 0) {
+		round->removed = calloc(count, sizeof(*round->removed));
+		if (!round->removed) abort();
+		for (uint32_t i = 0; i < count; i++)
+			if ((round->removed[i] = strdup(names[i])) == NULL) abort();
+		round->removed_count = count;
+	}
+	round->outstanding++;
+	store_list(round->reader->store, "/pools", true, round_on_pools, round);
+	round_release(round);
+}
+
+static void round_on_routes(void *ctx, enum store_rc rc, struct slice data,
+			    const struct store_stat *stat)
+{
+	(void)stat;
+	struct round *round = ctx;
+	json_error_t where;
+	if (rc == STORE_AWAY) round->away = true;
+	if (rc == STORE_OK && data.n > 0) {
+		round->routes = json_loadb(data.p, data.n, JSON_REJECT_DUPLICATES, &where);
+		if (!round->routes) {
+			char text[300];
+			snprintf(text, sizeof(text), "routes:%d:%d: %.200s", where.line, where.column,
+				 where.text);
+			set_text(&round->problem, text);
+			round->routes = json_incref(round->reader->routes);
+		}
+	}
+	round_release(round);
+}
+
+static void reader_start(struct reader *r)
+{
+	if (r->round) {
+		r->again = true;
+		return;
+	}
+	struct round *round = calloc(1, sizeof(*round));
+	if (!round) abort();
+	round->reader = r;
+	round->outstanding = 2;
+	r->round = round;
+	store_get(r->store, "/routes", true, round_on_routes, round);
+	store_list(r->store, "/removed", true, round_on_removed, round);
+}
+
+static void reader_on_timer(int fd, short what, void *owner)
+{
+	(void)fd;
+	(void)what;
+	reader_start(owner);
+}
+
+/* --- life ---------------------------------------------------------------------------------------- */
+
+void reader_poke(struct reader *r)
+{
+	if (r->round) r->again = true;
+	else io_timer_set(&r->timer, GATHER_US);
+}
+
+static void reader_from_cache(struct reader *r)
+{
+	struct cached_pool *pools = NULL;
+	uint32_t count = 0;
+	uint64_t version = 0;
+	if (!r->cache || !cache_load(r->cache, &pools, &count, &r->routes, &version)) return;
+	for (uint32_t i = 0; i < count; i++) {
+		struct reader_pool *p = reader_add(r, pools[i].name);
+		p->state = pools[i].state;
+		p->body = pools[i].body;
+		free(pools[i].name);
+	}
+	free(pools);
+	reader_compose(r, version, false);
+	set_text(&r->problem, "from the cache: the tree has not been read yet");
+	log_notice("starting from the cache: %u pools, version %llu", count,
+		   (unsigned long long)version);
+}
+
+struct reader *reader_new(struct io_loop *l, struct store *s, const char *cache,
+			  const struct reader_events *events)
+{
+	struct reader *r = calloc(1, sizeof(*r));
+	if (!r) return NULL;
+	*r = (struct reader){ .loop = l, .store = s, .events = *events };
+	if (cache) r->cache = strdup(cache);
+	set_text(&r->problem, "the tree has not been read yet");
+	io_timer_init(&r->timer, l, reader_on_timer, r);
+	reader_from_cache(r);
+	return r;
+}
+
+/* After the store: its last callbacks have come, and a round has finished. */
+void reader_free(struct reader **r)
+{
+	if (!*r) return;
+	io_timer_stop(&(*r)->timer);
+	for (uint32_t i = 0; i < (*r)->pool_count; i++) reader_pool_fini(&(*r)->pools[i]);
+	free((*r)->pools);
+	json_decref((*r)->routes);
+	json_decref((*r)->doc);
+	free((*r)->cache);
+	free((*r)->problem);
+	free(*r);
+	*r = NULL;
+}
+
+uint32_t reader_pool_count(const struct reader *r)
+{
+	return r->pool_count;
+}
+
+const struct reader_pool *reader_pool(const struct reader *r, uint32_t i)
+{
+	return &r->pools[i];
+}
+
+uint64_t reader_version(const struct reader *r)
+{
+	return r->version;
+}
+
+const char *reader_problem(const struct reader *r)
+{
+	return r->problem;
+}
+
+uint64_t reader_confirmed_us(const struct reader *r)
+{
+	return r->confirmed_us;
+}
