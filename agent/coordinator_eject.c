@@ -1,0 +1,302 @@
+/* coordinator_eject.c - votes, suspicions and pins in; ejections and returns out. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "agent/coordinator_priv.h"
+#include "agent/rejoin.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+enum { FLUSH_TIMEOUT_MS = 3000, FLUSH_RETRY_MS = 2000 };
+
+/* Everything that verdict_decide() borrows. */
+struct hearing {
+	struct verdict_input in;
+	struct verdict_server *servers;
+	struct verdict_nanny *nannies;
+	char (*addresses)[300];
+	bool pending;
+};
+
+static uint64_t now_ms(void)
+{
+	return clock_wall_us() / 1000;
+}
+
+/* --- rejoining ------------------------------------------------------------------------------------ */
+
+static struct rejoining *work_rejoining(struct pool_work *w, const char *server)
+{
+	for (struct rejoining *r = w->rejoining; r; r = r->next)
+		if (strcmp(r->server, server) == 0) return r;
+	return NULL;
+}
+
+static void rejoining_on_flushed(void *ctx, const struct probe_result *result)
+{
+	struct rejoining *r = ctx;
+	r->probe = NULL;
+	r->clean = result->outcome == PROBE_GOOD;
+	if (!r->clean) {
+		log_warn("pool %s: server %s cannot be emptied yet: %s", r->work->name, r->server,
+			 result->why);
+		r->retry_ms = now_ms() + FLUSH_RETRY_MS;
+	}
+	coordinator_poke(r->work->c, 0);
+}
+
+static void rejoining_start(struct pool_work *w, struct rejoining *r, const struct server_spec *s)
+{
+	const struct pool_spec *pool = w->applied->pool;
+	struct probe_target t = { .kind = pool->protocol == PROTOCOL_REDIS ? PROBE_REDIS
+									   : PROBE_MEMCACHED,
+				  .host = s->host,
+				  .port = s->port,
+				  .pool = pool->name,
+				  .server = s->ring_name,
+				  .auth_user = pool->auth_user,
+				  .auth_password = pool->auth_password,
+				  .db = pool->redis_db,
+				  .timeout_ms = FLUSH_TIMEOUT_MS };
+	r->probe = rejoin_flush(w->c->loop, &t, rejoining_on_flushed, r);
+}
+
+/* A server that may return but has to be emptied first. */
+static void work_empty(struct pool_work *w, const struct server_spec *s)
+{
+	struct rejoining *r = work_rejoining(w, s->ring_name);
+	if (!r) {
+		r = calloc(1, sizeof(*r));
+		if (!r || !(r->server = strdup(s->ring_name))) abort();
+		r->work = w;
+		r->next = w->rejoining;
+		w->rejoining = r;
+	}
+	if (!r->probe && !r->clean && now_ms() >= r->retry_ms) rejoining_start(w, r, s);
+	if (!r->probe && !r->clean) coordinator_poke(w->c, FLUSH_RETRY_MS);
+}
+
+static void rejoining_free(struct rejoining *r)
+{
+	if (r->probe) probe_cancel(&r->probe);
+	free(r->server);
+	free(r);
+}
+
+/* A server that is out again, or back in, has to be emptied anew next time. */
+static void work_forget_rejoining(struct pool_work *w, const char *server)
+{
+	for (struct rejoining **at = &w->rejoining; *at; at = &(*at)->next) {
+		struct rejoining *r = *at;
+		if (strcmp(r->server, server) != 0) continue;
+		*at = r->next;
+		rejoining_free(r);
+		return;
+	}
+}
+
+void work_stop_rejoining(struct pool_work *w)
+{
+	while (w->rejoining) {
+		struct rejoining *r = w->rejoining;
+		w->rejoining = r->next;
+		rejoining_free(r);
+	}
+}
+
+/* --- hearing ---------------------------------------------------------------------------------------- */
+
+static void hearing_nannies(struct coordinator *c, struct hearing *h)
+{
+	const struct mirror_node *list = mirror_list(c->mirror, "/lock/nanny");
+	h->pending |= list->state == MIRROR_PENDING;
+	h->nannies = calloc(list->count + 1, sizeof(*h->nannies));
+	if (!h->nannies) abort();
+	for (uint32_t i = 0; i < list->count; i++) {
+		char path[STORE_PATH_MAX];
+		snprintf(path, sizeof(path), "/lock/nanny/%.255s", list->names[i]);
+		const struct mirror_node *n = mirror_data(c->mirror, path);
+		h->pending |= n->state == MIRROR_PENDING;
+		if (n->state != MIRROR_OK) continue;
+		json_t *doc = json_loadb(n->data.p, n->data.n, 0, NULL);
+		h->nannies[h->in.nanny_count++] =
+		    (struct verdict_nanny){ .id = list->names[i],
+					    .abstains = json_is_string(
+						json_object_get(doc, "abstains")) };
+		json_decref(doc);
+	}
+	h->in.nannies = h->nannies;
+}
+
+static void hearing_votes(struct pool_work *w, struct hearing *h, struct verdict_server *s,
+			  const char *node)
+{
+	char path[STORE_PATH_MAX];
+	pool_path(path, w->name, "votes/%.200s", node);
+	const struct mirror_node *list = mirror_list(w->c->mirror, path);
+	h->pending |= list->state == MIRROR_PENDING;
+	if (list->count == 0) return;
+	struct verdict_vote *votes = calloc(list->count, sizeof(*votes));
+	if (!votes) abort();
+	for (uint32_t i = 0; i < list->count; i++)
+		votes[i] = (struct verdict_vote){ .nanny = list->names[i], .why = NULL };
+	s->votes = votes;
+	s->vote_count = list->count;
+}
+
+static uint32_t count_racks(struct coordinator *c, struct hearing *h,
+			    const struct mirror_node *agents)
+{
+	json_t *racks = json_object();
+	for (uint32_t i = 0; i < agents->count; i++) {
+		char path[STORE_PATH_MAX];
+		snprintf(path, sizeof(path), "/agents/%.255s", agents->names[i]);
+		const struct mirror_node *n = mirror_data(c->mirror, path);
+		h->pending |= n->state == MIRROR_PENDING;
+		if (n->state != MIRROR_OK) continue;
+		json_t *doc = json_loadb(n->data.p, n->data.n, 0, NULL);
+		const char *rack = json_string_value(json_object_get(doc, "rack"));
+		json_object_set_new(racks, rack ? rack : "", json_true());
+		json_decref(doc);
+	}
+	uint32_t count = (uint32_t)json_object_size(racks);
+	json_decref(racks);
+	return count;
+}
+
+static void hearing_suspects(struct pool_work *w, struct hearing *h, struct verdict_server *s,
+			     const char *node)
+{
+	char path[STORE_PATH_MAX];
+	pool_path(path, w->name, "suspects/%.200s", node);
+	const struct mirror_node *list = mirror_list(w->c->mirror, path);
+	h->pending |= list->state == MIRROR_PENDING;
+	s->suspects = list->count;
+	if (list->count > 0) s->racks = count_racks(w->c, h, list);
+}
+
+static bool listed(const struct mirror_node *list, const char *name)
+{
+	for (uint32_t i = 0; i < list->count; i++)
+		if (strcmp(list->names[i], name) == 0) return true;
+	return false;
+}
+
+static void hearing_servers(struct pool_work *w, struct hearing *h)
+{
+	const struct pool_spec *pool = w->applied->pool;
+	char votes_path[STORE_PATH_MAX], suspects_path[STORE_PATH_MAX];
+	pool_path(votes_path, w->name, "votes");
+	pool_path(suspects_path, w->name, "suspects");
+	const struct mirror_node *votes = mirror_list(w->c->mirror, votes_path);
+	const struct mirror_node *suspects = mirror_list(w->c->mirror, suspects_path);
+	h->pending |= votes->state == MIRROR_PENDING || suspects->state == MIRROR_PENDING;
+	h->servers = calloc(pool->server_count, sizeof(*h->servers));
+	h->addresses = calloc(pool->server_count, sizeof(*h->addresses));
+	if (!h->servers || !h->addresses) abort();
+	for (uint32_t i = 0; i < pool->server_count; i++) {
+		const struct server_spec *s = &pool->servers[i];
+		char node[NODE_NAME_MAX];
+		node_name(node, s->ring_name);
+		snprintf(h->addresses[i], sizeof(h->addresses[i]), "%.280s:%u", s->host, s->port);
+		const struct rejoining *r = work_rejoining(w, s->ring_name);
+		h->servers[i] = (struct verdict_server){
+			.name = s->ring_name,
+			.address = h->addresses[i],
+			.weight = s->weight,
+			.pin = spec_pin(w->applied, s->ring_name),
+			.hold = w->applied->on_rejoin == REJOIN_FLUSH && !(r && r->clean),
+		};
+		if (listed(votes, node)) hearing_votes(w, h, &h->servers[i], node);
+		if (listed(suspects, node)) hearing_suspects(w, h, &h->servers[i], node);
+	}
+	h->in.servers = h->servers;
+	h->in.server_count = pool->server_count;
+}
+
+static void hearing_fini(struct hearing *h)
+{
+	for (uint32_t i = 0; i < h->in.server_count; i++) free((void *)h->servers[i].votes);
+	free(h->servers);
+	free(h->nannies);
+	free(h->addresses);
+}
+
+/* --- verdict ------------------------------------------------------------------------------------------ */
+
+static bool work_load_verdict(struct pool_work *w, const struct mirror_node *node)
+{
+	if (node->state == MIRROR_PENDING) return false;
+	if (w->verdict) return true;
+	json_t *doc = node->state == MIRROR_OK ? json_loadb(node->data.p, node->data.n, 0, NULL)
+					       : NULL;
+	w->verdict = verdict_load(doc);
+	json_decref(doc);
+	return true;
+}
+
+/* The state with exactly the servers out that the verdict says. true: it differs. */
+static bool work_verdict_state(struct pool_work *w, const struct verdict_output *out,
+			       struct pool_state *next)
+{
+	bool changed = false;
+	if (!pool_state_copy(next, &w->state)) abort();
+	for (uint32_t i = 0; i < w->applied->pool->server_count; i++) {
+		const char *server = w->applied->pool->servers[i].ring_name;
+		const struct verdict_status *s = &out->status[i];
+		bool is_out = pool_state_ejection(&w->state, server) != NULL;
+		if (s->out == is_out) continue;
+		changed = true;
+		work_forget_rejoining(w, server);
+		if (!s->out) pool_state_restore(next, server);
+		else if (!pool_state_eject(next, server, s->since_ms, s->why)) abort();
+	}
+	if (changed) next->epoch++;
+	return changed;
+}
+
+static void work_write_verdict(struct pool_work *w, const struct verdict_output *out,
+			       const struct mirror_node *verdict, const struct mirror_node *state)
+{
+	struct pool_state next;
+	bool changed = work_verdict_state(w, out, &next);
+	if (changed || out->event_count > 0) {
+		char path[STORE_PATH_MAX];
+		struct chain *chain = work_chain(w);
+		json_t *doc = verdict_save(w->verdict);
+		char *text = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
+		if (!text) abort();
+		pool_path(path, w->name, "verdict");
+		chain_put(chain, path, slice_of(text),
+			  verdict->state == MIRROR_OK ? verdict->stat.version : -1);
+		for (uint32_t i = 0; i < out->event_count; i++)
+			work_decide(w, verdict_what_text(out->events[i].what),
+				    out->events[i].server, out->events[i].why);
+		work_commit(w, chain, &next, state->stat.version);
+		free(text);
+		json_decref(doc);
+	}
+	pool_state_fini(&next);
+}
+
+void work_judge(struct pool_work *w, const struct mirror_node *state)
+{
+	char path[STORE_PATH_MAX];
+	struct hearing h = { .in.settings = w->applied->ejection };
+	struct verdict_output out;
+	pool_path(path, w->name, "verdict");
+	const struct mirror_node *verdict = mirror_data(w->c->mirror, path);
+	const struct mirror_node *live = mirror_list(w->c->mirror, "/live");
+	h.in.agents = live->count;
+	hearing_nannies(w->c, &h);
+	hearing_servers(w, &h);
+	if (!h.pending && live->state != MIRROR_PENDING && work_load_verdict(w, verdict)) {
+		uint64_t now = now_ms();
+		verdict_decide(w->verdict, &h.in, now, &out);
+		for (uint32_t i = 0; i < h.in.server_count; i++)
+			if (out.status[i].returnable) work_empty(w, &w->applied->pool->servers[i]);
+		if (out.next_ms) coordinator_poke(w->c, out.next_ms > now ? out.next_ms - now : 0);
+		work_write_verdict(w, &out, verdict, state);
+	}
+	hearing_fini(&h);
+}

@@ -1,0 +1,90 @@
+/* coordinator_priv.h - what the coordinator's files share. */
+#ifndef TWINRING_AGENT_COORDINATOR_PRIV_H
+#define TWINRING_AGENT_COORDINATOR_PRIV_H
+
+#include "agent/chain.h"
+#include "agent/coordinator.h"
+#include "agent/mirror.h"
+#include "agent/probe.h"
+#include "agent/tree_path.h"
+#include "agent/verdict.h"
+#include "common/pool_state.h"
+#include "common/spec.h"
+
+/* A decision that is being written; told to the world once it is. */
+struct decision {
+	struct decision *next;
+	char what[32], server[256], why[VERDICT_WHY_MAX];
+};
+
+/* A returning server that is being emptied, or has been. */
+struct rejoining {
+	struct rejoining *next;
+	struct pool_work *work;
+	char *server;
+	struct probe *probe; /* NULL: done, see `clean` */
+	bool clean;
+	uint64_t retry_ms;
+};
+
+/* What the coordinator knows of one pool between two passes; nothing that the tree does not say. */
+struct pool_work {
+	struct pool_work *next;
+	struct coordinator *c;
+	char *name;
+	bool seen; /* in this pass */
+	bool busy; /* a chain is being written */
+
+	int64_t spec_id;   /* modification id of the spec that was parsed last; 0: none */
+	struct spec *spec; /* it, or NULL when it was refused                           */
+	struct err_at refused;
+	int64_t applied_id;   /* modification id of the spec that is in force ... */
+	struct spec *applied; /* ... and what it says; health and ejection go by it */
+
+	char body_hex[65]; /* the ring body that was parsed last */
+	struct topology *body;
+
+	struct pool_state state; /* as read in this pass */
+	bool has_state;
+	struct verdict *verdict; /* NULL: to be loaded */
+	struct decision *decisions;
+	struct rejoining *rejoining;
+	char *status; /* as we wrote it last */
+	bool status_busy;
+};
+
+struct coordinator {
+	struct io_loop *loop;
+	struct store *store;
+	struct mirror *mirror;
+	char *id;
+	struct coordinator_events events;
+	bool elected, connected;
+	struct pool_work *works;
+	struct io_timer again; /* a pass is due ... */
+	uint64_t due_us;       /* ... then */
+	char lineage[64];
+	uint64_t log_count;
+};
+
+/* Run a pass in so many milliseconds, or sooner. */
+void coordinator_poke(struct coordinator *c, uint64_t in_ms);
+/* Note a decision; it is logged, and told, when the chain has been written. */
+void work_decide(struct pool_work *w, const char *what, const char *server, const char *why);
+/* Write the state (and whatever the chain has before it) by compare-and-set. */
+void work_commit(struct pool_work *w, struct chain *chain, const struct pool_state *state,
+		 int32_t version);
+struct chain *work_chain(struct pool_work *w);
+
+/* coordinator_spec.c. Begin to write what the spec wants, or note why it is refused. */
+void work_apply_spec(struct pool_work *w, const struct mirror_node *spec,
+		     const struct mirror_node *state);
+/* Find out which spec is in force: w->applied. false: not known yet. */
+bool work_know_applied(struct pool_work *w, const struct mirror_node *spec);
+/* coordinator_eject.c */
+void work_judge(struct pool_work *w, const struct mirror_node *state);
+void work_stop_rejoining(struct pool_work *w);
+/* coordinator_status.c */
+void work_report(struct pool_work *w, const struct mirror_node *spec);
+
+#endif
