@@ -186,5 +186,4 @@ void work_apply_spec(struct pool_work *w, const struct mirror_node *spec,
 	if (!work_check(w, current)) return;
 	if (before.why[0]) w->refused = (struct err_at){ 0 };
 	work_adopt(w, state);
-	return;
 }

@@ -14,6 +14,7 @@ struct kept {
 	char *data;
 	size_t n;
 	bool ephemeral, wanted;
+	bool founding; /* any content will do */
 	bool there; /* as far as we know, with the data and of this session */
 	bool busy;  /* a write is under way            */
 	bool again; /* what is wanted changed during it */
@@ -90,7 +91,7 @@ static void kept_on_found(void *ctx, enum store_rc rc, struct slice data,
 	if (rc != STORE_OK) kept_done(x, false);
 	else if (x->ephemeral && !stat->mine)
 		store_delete(s, x->path, stat->version, kept_on_deleted, x);
-	else if (data.n == x->n && memcmp(data.p, x->data, x->n) == 0) kept_done(x, true);
+	else if (x->founding || (data.n == x->n && memcmp(data.p, x->data, x->n) == 0)) kept_done(x, true);
 	else store_put(s, x->path, (struct slice){ x->data, x->n }, STORE_ANY_VERSION, kept_on_put, x);
 }
 
@@ -167,6 +168,14 @@ void keeper_set(struct keeper *k, const char *path, struct slice data, bool ephe
 	x->wanted = true;
 	x->there = false;
 	kept_work(x);
+}
+
+void keeper_found(struct keeper *k, const char *path, struct slice data)
+{
+	struct kept *x;
+	keeper_set(k, path, data, false);
+	HASH_FIND_STR(k->kept, path, x);
+	x->founding = true;
 }
 
 void keeper_unset(struct keeper *k, const char *path)

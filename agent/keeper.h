@@ -13,6 +13,8 @@ struct keeper;
 struct keeper *keeper_new(struct io_loop *l, struct store *s);
 /* The node at `path` shall hold `data`. Nothing is written when it does already. */
 void keeper_set(struct keeper *k, const char *path, struct slice data, bool ephemeral);
+/* The node shall exist; what is in it is not our affair once it does. */
+void keeper_found(struct keeper *k, const char *path, struct slice data);
 /* It shall not exist. */
 void keeper_unset(struct keeper *k, const char *path);
 /* For each wanted path that begins with `prefix`: fn may unset it. */

@@ -392,6 +392,15 @@ void reader_poke(struct reader *r)
 	else io_timer_set(&r->timer, GATHER_US);
 }
 
+void reader_changed(struct reader *r, const char *path)
+{
+	size_t n = strlen(path);
+	bool state = n > 6 && strcmp(path + n - 6, "/state") == 0;
+	if (state || strcmp(path, "/pools") == 0 || strcmp(path, "/routes") == 0 ||
+	    strcmp(path, "/removed") == 0)
+		reader_poke(r);
+}
+
 static void reader_from_cache(struct reader *r)
 {
 	struct cached_pool *pools = NULL;

@@ -39,6 +39,8 @@ struct reader *reader_new(struct io_loop *l, struct store *s, const char *cache,
 			  const struct reader_events *events);
 /* Something may have changed: read soon. */
 void reader_poke(struct reader *r);
+/* The store says that `path` changed: read soon if it matters. */
+void reader_changed(struct reader *r, const char *path);
 void reader_free(struct reader **r);
 
 uint32_t reader_pool_count(const struct reader *r);

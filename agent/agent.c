@@ -1,0 +1,214 @@
+#include "agent/agent.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "agent/agent_priv.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+enum { SECOND_US = 1000000, LEASE_MS = 60000 };
+
+void agent_webhook(struct agent *a, const char *event, json_t *body)
+{
+	json_object_set_new(body, "agent", json_string(a->config->id));
+	webhooks_send(a->webhooks, event, body);
+}
+
+/* --- what happens ----------------------------------------------------------------------------------- */
+
+static void agent_on_topology(void *ctx, const json_t *doc, uint64_t version, bool confirmed)
+{
+	struct agent *a = ctx;
+	struct err_at at = { 0 };
+	struct topology *t;
+	if (topology_from_json(doc, &t, &at) != ERR_NONE) {
+		log_error("topology %llu: %s: %s", (unsigned long long)version, at.where, at.why);
+		return;
+	}
+	topology_free(&a->topology);
+	a->topology = t;
+	log_notice("topology %llu%s", (unsigned long long)version,
+		   confirmed ? "" : ", from the cache, not confirmed");
+	push_topology(a->push, doc);
+	outputs_update(a->outputs, t);
+	if (a->nanny) agent_want_probes(a);
+}
+
+static void agent_on_read(void *ctx)
+{
+	struct agent *a = ctx;
+	/* A lease is only given on while the tree can be read. */
+	push_lease(a->push, a->connected && reader_confirmed_us(a->reader) ? LEASE_MS : 0);
+	agent_report(a);
+}
+
+static void agent_on_push(void *ctx)
+{
+	agent_report(ctx);
+}
+
+static void agent_on_decision(void *ctx, const char *what, const char *pool, const char *server,
+			      const char *why)
+{
+	struct agent *a = ctx;
+	agent_webhook(a, what, json_pack("{s:s, s:s?, s:s}", "pool", pool, "server", server, "why",
+					 why ? why : ""));
+}
+
+static void agent_on_elected(void *ctx, bool elected)
+{
+	struct agent *a = ctx;
+	coordinator_elect(a->coordinator, elected);
+}
+
+static void agent_on_session(void *ctx, enum store_session session)
+{
+	struct agent *a = ctx;
+	bool was = a->connected;
+	a->connected = session != STORE_LOST;
+	keeper_session(a->keeper, session);
+	if (a->coordinator) coordinator_session(a->coordinator, session);
+	if (a->election) election_session(a->election, session);
+	if (a->connected) {
+		reader_poke(a->reader);
+		mirror_changed(a->mirror, NULL);
+	}
+	if (a->nanny) nanny_doubt(a->nanny, !a->connected, "the store is away");
+	if (was == a->connected) return;
+	log_notice(a->connected ? "connected to the store" : "lost the store; going on as it is");
+	agent_webhook(a, a->connected ? "store_back" : "store_lost", json_object());
+	if (!a->connected) push_lease(a->push, 0);
+}
+
+static void agent_on_change(void *ctx, const char *path)
+{
+	struct agent *a = ctx;
+	reader_changed(a->reader, path);
+	mirror_changed(a->mirror, path);
+	if (a->coordinator) coordinator_changed(a->coordinator, path);
+	if (a->election) election_changed(a->election, path);
+}
+
+static void agent_on_mirror(void *ctx)
+{
+	struct agent *a = ctx;
+	if (a->nanny) agent_want_probes(a);
+}
+
+static void agent_on_second(int fd, short what, void *owner)
+{
+	(void)fd;
+	(void)what;
+	struct agent *a = owner;
+	agent_check_suspects(a);
+	agent_report(a);
+	log_flush();
+	io_timer_set(&a->second, SECOND_US);
+}
+
+/* --- life --------------------------------------------------------------------------------------------- */
+
+/* A directory of files is a cluster of its own: nobody has to found it. */
+static void agent_found_cluster(struct agent *a)
+{
+	char text[160];
+	snprintf(text, sizeof(text), "{\"format\":1,\"lineage\":\"%08x-%016llx\"}",
+		 (unsigned)getpid(), (unsigned long long)clock_wall_us());
+	keeper_found(a->keeper, "/cluster", slice_of(text));
+}
+
+static void agent_register(struct agent *a)
+{
+	char path[STORE_PATH_MAX], data[64];
+	snprintf(path, sizeof(path), "/live/%.255s", a->config->id);
+	snprintf(data, sizeof(data), "{\"pid\":%d}", (int)getpid());
+	keeper_set(a->keeper, path, slice_of(data), true);
+	if (a->nanny) agent_register_nanny(a);
+}
+
+static enum err agent_open_store(struct agent *a, struct err_at *where_out)
+{
+	const struct agent_config *c = a->config;
+	struct store_events events = { agent_on_session, agent_on_change, a };
+	if (strncmp(c->source, "file:", 5) == 0)
+		return store_file_new(a->loop, c->source + 5, &events, &a->store, where_out);
+	return store_zk_new(a->loop, c->source, c->digest, c->session_timeout_ms, &events,
+			    &a->store, where_out);
+}
+
+static enum err agent_start(struct agent *a, struct err_at *where_out)
+{
+	const struct agent_config *c = a->config;
+	char cache[600];
+	struct push_events push = { agent_on_push, agent_on_health, a };
+	struct reader_events reader = { agent_on_topology, agent_on_read, a };
+	struct coordinator_events decisions = { agent_on_decision, a };
+	a->webhooks = webhooks_new(a->loop, c);
+	a->outputs = outputs_new(a->loop, c);
+	a->push = push_new(a->loop, c->run_dir, &push, where_out);
+	if (!a->webhooks || !a->outputs || !a->push) return ERR_IO;
+	enum err e = agent_open_store(a, where_out);
+	if (e != ERR_NONE) return e;
+	a->keeper = keeper_new(a->loop, a->store);
+	a->mirror = mirror_new(a->loop, a->store, agent_on_mirror, a);
+	if (!a->keeper || !a->mirror) return ERR_NOMEM;
+	if (c->nanny && !agent_start_nanny(a)) return ERR_NOMEM;
+	if (c->coordinator) {
+		a->coordinator = coordinator_new(a->loop, a->store, c->id, &decisions);
+		a->election = election_new(a->loop, a->store, "/lock/coordinator", c->id,
+					   agent_on_elected, a);
+		if (!a->coordinator || !a->election) return ERR_NOMEM;
+	}
+	snprintf(cache, sizeof(cache), "%.500s/tree.json", c->state_dir);
+	a->reader = reader_new(a->loop, a->store, cache, &reader);
+	if (!a->reader) return ERR_NOMEM;
+	if (strncmp(c->source, "file:", 5) == 0) agent_found_cluster(a);
+	agent_register(a);
+	io_timer_init(&a->second, a->loop, agent_on_second, a);
+	io_timer_set(&a->second, SECOND_US);
+	return ERR_NONE;
+}
+
+enum err agent_new(struct io_loop *l, const struct agent_config *config, struct agent **agent_out,
+		   struct err_at *where_out)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+	if (!a) return ERR_NOMEM;
+	a->loop = l;
+	a->config = config;
+	enum err e = agent_start(a, where_out);
+	if (e != ERR_NONE) agent_free(&a);
+	*agent_out = a;
+	return e;
+}
+
+void agent_deregister(struct agent *a)
+{
+	char path[STORE_PATH_MAX];
+	snprintf(path, sizeof(path), "/agents/%.255s", a->config->id);
+	keeper_unset(a->keeper, path);
+}
+
+void agent_free(struct agent **a)
+{
+	struct agent *x = *a;
+	if (!x) return;
+	if (x->reader) io_timer_stop(&x->second);
+	nanny_free(&x->nanny);
+	/* First, so that every call that is under way gets its answer while its owner still is. */
+	store_free(&x->store);
+	election_free(&x->election);
+	coordinator_free(&x->coordinator);
+	reader_free(&x->reader);
+	keeper_free(&x->keeper);
+	mirror_free(&x->mirror);
+	push_free(&x->push);
+	outputs_free(&x->outputs);
+	webhooks_free(&x->webhooks);
+	agent_free_suspects(x);
+	topology_free(&x->topology);
+	free(x);
+	*a = NULL;
+}

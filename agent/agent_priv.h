@@ -1,0 +1,54 @@
+/* agent_priv.h - what the agent's files share. */
+#ifndef TWINRING_AGENT_AGENT_PRIV_H
+#define TWINRING_AGENT_AGENT_PRIV_H
+
+#include "agent/agent.h"
+#include "agent/agent_metrics.h"
+#include "agent/coordinator.h"
+#include "agent/election.h"
+#include "agent/keeper.h"
+#include "agent/mirror.h"
+#include "agent/nanny.h"
+#include "agent/outputs.h"
+#include "agent/push.h"
+#include "agent/reader.h"
+#include "agent/tree_path.h"
+#include "agent/webhook.h"
+
+struct suspicion;
+
+struct agent {
+	struct io_loop *loop;
+	const struct agent_config *config;
+	struct store *store;
+	struct reader *reader;
+	struct push *push;
+	struct keeper *keeper;
+	struct election *election;       /* NULL: never coordinates */
+	struct coordinator *coordinator; /* the same                */
+	struct nanny *nanny;             /* NULL: no nanny          */
+	struct mirror *mirror;           /* health settings, for the nanny */
+	struct webhooks *webhooks;
+	struct outputs *outputs;
+	struct agent_metrics *metrics;
+	struct topology *topology;       /* newest, parsed; NULL: none yet */
+	struct suspicion *suspicions;
+	bool connected;
+	struct io_timer second;
+	char doubt[200];                 /* why the nanny abstains; empty: it does not */
+};
+
+void agent_webhook(struct agent *a, const char *event, json_t *body);
+
+/* agent_report.c: what this host's proxies have applied. */
+void agent_report(struct agent *a);
+/* agent_suspects.c: what they say of servers. */
+void agent_on_health(void *ctx, const char *proxy, const json_t *event);
+void agent_check_suspects(struct agent *a);
+void agent_free_suspects(struct agent *a);
+/* agent_nanny.c: probing and voting. */
+bool agent_start_nanny(struct agent *a);
+void agent_want_probes(struct agent *a);
+void agent_register_nanny(struct agent *a);
+
+#endif
