@@ -116,13 +116,13 @@ static void agent_found_cluster(struct agent *a)
 	char text[160];
 	snprintf(text, sizeof(text), "{\"format\":1,\"lineage\":\"%08x-%016llx\"}",
 		 (unsigned)getpid(), (unsigned long long)clock_wall_us());
-	keeper_found(a->keeper, "/cluster", slice_of(text));
+	keeper_found(a->keeper, "cluster", slice_of(text));
 }
 
 static void agent_register(struct agent *a)
 {
 	char path[STORE_PATH_MAX], data[64];
-	snprintf(path, sizeof(path), "/live/%.255s", a->config->id);
+	snprintf(path, sizeof(path), "live/%.255s", a->config->id);
 	snprintf(data, sizeof(data), "{\"pid\":%d}", (int)getpid());
 	keeper_set(a->keeper, path, slice_of(data), true);
 	if (a->nanny) agent_register_nanny(a);
@@ -157,7 +157,7 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	if (c->nanny && !agent_start_nanny(a)) return ERR_NOMEM;
 	if (c->coordinator) {
 		a->coordinator = coordinator_new(a->loop, a->store, c->id, &decisions);
-		a->election = election_new(a->loop, a->store, "/lock/coordinator", c->id,
+		a->election = election_new(a->loop, a->store, "lock/coordinator", c->id,
 					   agent_on_elected, a);
 		if (!a->coordinator || !a->election) return ERR_NOMEM;
 	}
@@ -187,7 +187,7 @@ enum err agent_new(struct io_loop *l, const struct agent_config *config, struct 
 void agent_deregister(struct agent *a)
 {
 	char path[STORE_PATH_MAX];
-	snprintf(path, sizeof(path), "/agents/%.255s", a->config->id);
+	snprintf(path, sizeof(path), "agents/%.255s", a->config->id);
 	keeper_unset(a->keeper, path);
 }
 

@@ -35,7 +35,7 @@ void agent_register_nanny(struct agent *a)
 	char path[STORE_PATH_MAX];
 	json_t *doc = json_pack("{s:s?}", "abstains", a->doubt[0] ? a->doubt : NULL);
 	char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
-	snprintf(path, sizeof(path), "/lock/nanny/%.255s", a->config->id);
+	snprintf(path, sizeof(path), "lock/nanny/%.255s", a->config->id);
 	if (text) keeper_set(a->keeper, path, slice_of(text), true);
 	free(text);
 	json_decref(doc);

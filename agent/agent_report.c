@@ -29,7 +29,7 @@ static void report_self(struct agent *a)
 				(json_int_t)reader_version(a->reader), "problem", problem,
 				"proxies", report_proxies(a));
 	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-	snprintf(path, sizeof(path), "/agents/%.255s", a->config->id);
+	snprintf(path, sizeof(path), "agents/%.255s", a->config->id);
 	if (text) keeper_set(a->keeper, path, slice_of(text), false);
 	free(text);
 	json_decref(doc);

@@ -39,7 +39,7 @@ static void log_on_list(void *ctx, enum store_rc rc, const char *const *names, u
 	struct coordinator *c = ctx;
 	for (uint32_t i = 0; rc == STORE_OK && count > LOG_KEEP && i < count - LOG_KEEP; i++) {
 		char path[STORE_PATH_MAX];
-		snprintf(path, sizeof(path), "/log/%.200s", names[i]);
+		snprintf(path, sizeof(path), "log/%.200s", names[i]);
 		store_delete(c->store, path, STORE_ANY_VERSION, log_on_pruned, c);
 	}
 }
@@ -52,7 +52,7 @@ static void log_on_written(void *ctx, enum store_rc rc, const struct store_stat 
 	struct coordinator *c = ctx;
 	if (rc != STORE_OK) log_warn("the decision log cannot be written: %s", store_rc_text(rc));
 	else if (++c->log_count % LOG_PRUNE_EVERY == 0)
-		store_list(c->store, "/log", false, log_on_list, c);
+		store_list(c->store, "log", false, log_on_list, c);
 }
 
 static void work_tell(struct pool_work *w, const struct decision *d)
@@ -65,7 +65,7 @@ static void work_tell(struct pool_work *w, const struct decision *d)
 	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	log_notice("pool %s: %s%s%s: %s", w->name, d->what, server ? " " : "", d->server, d->why);
 	if (text)
-		store_create(c->store, "/log/n-", slice_of(text),
+		store_create(c->store, "log/n-", slice_of(text),
 			     STORE_SEQUENTIAL | STORE_PARENTS, log_on_written, c);
 	c->events.on_decision(c->events.ctx, d->what, w->name, server, d->why);
 	free(text);
@@ -186,13 +186,13 @@ static void work_pass(struct pool_work *w)
 
 static bool coordinator_read_cluster(struct coordinator *c)
 {
-	const struct mirror_node *n = mirror_data(c->mirror, "/cluster");
+	const struct mirror_node *n = mirror_data(c->mirror, "cluster");
 	if (n->state != MIRROR_OK) return false;
 	json_t *doc = json_loadb(n->data.p, n->data.n, 0, NULL);
 	const char *lineage = json_string_value(json_object_get(doc, "lineage"));
 	snprintf(c->lineage, sizeof(c->lineage), "%s", lineage ? lineage : "");
 	json_decref(doc);
-	if (!c->lineage[0]) log_error("/cluster has no lineage; twinringctl init makes one");
+	if (!c->lineage[0]) log_error("cluster has no lineage; twinringctl init makes one");
 	return c->lineage[0] != 0;
 }
 
@@ -201,7 +201,7 @@ static void coordinator_pass(void *ctx)
 	struct coordinator *c = ctx;
 	if (!c->elected || !c->connected) return;
 	mirror_mark(c->mirror);
-	const struct mirror_node *pools = mirror_list(c->mirror, "/pools");
+	const struct mirror_node *pools = mirror_list(c->mirror, "pools");
 	if (coordinator_read_cluster(c) && pools->state == MIRROR_OK)
 		for (uint32_t i = 0; i < pools->count; i++)
 			work_pass(coordinator_work(c, pools->names[i]));

@@ -108,13 +108,13 @@ void work_stop_rejoining(struct pool_work *w)
 
 static void hearing_nannies(struct coordinator *c, struct hearing *h)
 {
-	const struct mirror_node *list = mirror_list(c->mirror, "/lock/nanny");
+	const struct mirror_node *list = mirror_list(c->mirror, "lock/nanny");
 	h->pending |= list->state == MIRROR_PENDING;
 	h->nannies = calloc(list->count + 1, sizeof(*h->nannies));
 	if (!h->nannies) abort();
 	for (uint32_t i = 0; i < list->count; i++) {
 		char path[STORE_PATH_MAX];
-		snprintf(path, sizeof(path), "/lock/nanny/%.255s", list->names[i]);
+		snprintf(path, sizeof(path), "lock/nanny/%.255s", list->names[i]);
 		const struct mirror_node *n = mirror_data(c->mirror, path);
 		h->pending |= n->state == MIRROR_PENDING;
 		if (n->state != MIRROR_OK) continue;
@@ -150,7 +150,7 @@ static uint32_t count_racks(struct coordinator *c, struct hearing *h,
 	json_t *racks = json_object();
 	for (uint32_t i = 0; i < agents->count; i++) {
 		char path[STORE_PATH_MAX];
-		snprintf(path, sizeof(path), "/agents/%.255s", agents->names[i]);
+		snprintf(path, sizeof(path), "agents/%.255s", agents->names[i]);
 		const struct mirror_node *n = mirror_data(c->mirror, path);
 		h->pending |= n->state == MIRROR_PENDING;
 		if (n->state != MIRROR_OK) continue;
@@ -286,7 +286,7 @@ void work_judge(struct pool_work *w, const struct mirror_node *state)
 	struct verdict_output out;
 	pool_path(path, w->name, "verdict");
 	const struct mirror_node *verdict = mirror_data(w->c->mirror, path);
-	const struct mirror_node *live = mirror_list(w->c->mirror, "/live");
+	const struct mirror_node *live = mirror_list(w->c->mirror, "live");
 	h.in.agents = live->count;
 	hearing_nannies(w->c, &h);
 	hearing_servers(w, &h);

@@ -13,7 +13,7 @@ static json_t *work_blocked_on(struct pool_work *w, bool *pending_out)
 {
 	char path[STORE_PATH_MAX];
 	json_t *blocked = json_array();
-	const struct mirror_node *agents = mirror_list(w->c->mirror, "/agents");
+	const struct mirror_node *agents = mirror_list(w->c->mirror, "agents");
 	pool_path(path, w->name, "barrier/%llu.%u", (unsigned long long)w->state.epoch,
 		  w->state.step);
 	const struct mirror_node *passed = mirror_list(w->c->mirror, path);

@@ -279,7 +279,7 @@ static void found_want_body(struct found_pool *f)
 	const struct reader_pool *p = reader_find(r, f->name);
 	if (p && strcmp(p->state.ring, f->state.ring) == 0) return; /* bodies never change */
 	char path[STORE_PATH_MAX];
-	snprintf(path, sizeof(path), "/pools/%.200s/rings/%s", f->name, f->state.ring);
+	snprintf(path, sizeof(path), "pools/%.200s/rings/%s", f->name, f->state.ring);
 	f->round->outstanding++;
 	store_get(r->store, path, false, found_on_body, f);
 }
@@ -318,7 +318,7 @@ static void round_on_pools(void *ctx, enum store_rc rc, const char *const *names
 			*f = (struct found_pool){ .round = round, .name = strdup(names[i]) };
 			if (!f->name) abort();
 			char path[STORE_PATH_MAX];
-			snprintf(path, sizeof(path), "/pools/%.200s/state", f->name);
+			snprintf(path, sizeof(path), "pools/%.200s/state", f->name);
 			round->outstanding++;
 			store_get(r->store, path, true, found_on_state, f);
 		}
@@ -338,7 +338,7 @@ static void round_on_removed(void *ctx, enum store_rc rc, const char *const *nam
 		round->removed_count = count;
 	}
 	round->outstanding++;
-	store_list(round->reader->store, "/pools", true, round_on_pools, round);
+	store_list(round->reader->store, "pools", true, round_on_pools, round);
 	round_release(round);
 }
 
@@ -373,8 +373,8 @@ static void reader_start(struct reader *r)
 	round->reader = r;
 	round->outstanding = 2;
 	r->round = round;
-	store_get(r->store, "/routes", true, round_on_routes, round);
-	store_list(r->store, "/removed", true, round_on_removed, round);
+	store_get(r->store, "routes", true, round_on_routes, round);
+	store_list(r->store, "removed", true, round_on_removed, round);
 }
 
 static void reader_on_timer(int fd, short what, void *owner)
@@ -396,8 +396,8 @@ void reader_changed(struct reader *r, const char *path)
 {
 	size_t n = strlen(path);
 	bool state = n > 6 && strcmp(path + n - 6, "/state") == 0;
-	if (state || strcmp(path, "/pools") == 0 || strcmp(path, "/routes") == 0 ||
-	    strcmp(path, "/removed") == 0)
+	if (state || strcmp(path, "pools") == 0 || strcmp(path, "routes") == 0 ||
+	    strcmp(path, "removed") == 0)
 		reader_poke(r);
 }
 

@@ -5,7 +5,7 @@
 
 void pool_path(char path[STORE_PATH_MAX], const char *pool, const char *format, ...)
 {
-	int n = snprintf(path, STORE_PATH_MAX, "/pools/%.255s/", pool);
+	int n = snprintf(path, STORE_PATH_MAX, "pools/%.255s/", pool);
 	va_list args;
 	va_start(args, format);
 	vsnprintf(path + n, (size_t)(STORE_PATH_MAX - n), format, args);

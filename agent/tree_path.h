@@ -4,7 +4,7 @@
 
 #include "agent/store.h"
 
-/* "/pools/POOL/REST", formatted. */
+/* "pools/POOL/REST", formatted. */
 void pool_path(char path[STORE_PATH_MAX], const char *pool, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
