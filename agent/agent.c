@@ -132,9 +132,9 @@ static enum err agent_open_store(struct agent *a, struct err_at *where_out)
 {
 	const struct agent_config *c = a->config;
 	struct store_events events = { agent_on_session, agent_on_change, a };
-	if (strncmp(c->source, "file:", 5) == 0)
-		return store_file_new(a->loop, c->source + 5, &events, &a->store, where_out);
-	return store_zk_new(a->loop, c->source, c->digest, c->session_timeout_ms, &events,
+	if (c->source.kind == AGENT_SOURCE_FILE)
+		return store_file_new(a->loop, c->source.where, &events, &a->store, where_out);
+	return store_zk_new(a->loop, c->source.text, c->digest.text, c->session_timeout_ms, &events,
 			    &a->store, where_out);
 }
 
@@ -164,7 +164,7 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	snprintf(cache, sizeof(cache), "%.500s/tree.json", c->state_dir);
 	a->reader = reader_new(a->loop, a->store, cache, &reader);
 	if (!a->reader) return ERR_NOMEM;
-	if (strncmp(c->source, "file:", 5) == 0) agent_found_cluster(a);
+	if (c->source.kind == AGENT_SOURCE_FILE) agent_found_cluster(a);
 	agent_register(a);
 	io_timer_init(&a->second, a->loop, agent_on_second, a);
 	io_timer_set(&a->second, SECOND_US);
