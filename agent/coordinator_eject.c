@@ -15,6 +15,7 @@ struct hearing {
 	struct verdict_server *servers;
 	struct verdict_nanny *nannies;
 	char (*addresses)[300];
+	json_t *reasons; /* keeps the texts of votes */
 	bool pending;
 };
 
@@ -128,6 +129,20 @@ static void hearing_nannies(struct coordinator *c, struct hearing *h)
 	h->in.nannies = h->nannies;
 }
 
+/* What a nanny wrote beside its vote; NULL: nothing of use. Owned by the hearing. */
+static const char *hearing_reason(struct pool_work *w, struct hearing *h, const char *votes,
+				  const char *nanny)
+{
+	char path[STORE_PATH_MAX];
+	snprintf(path, sizeof(path), "%.400s/%.100s", votes, nanny);
+	const struct mirror_node *n = mirror_data(w->c->mirror, path);
+	h->pending |= n->state == MIRROR_PENDING;
+	if (n->state != MIRROR_OK) return NULL;
+	json_t *doc = json_loadb(n->data.p, n->data.n, 0, NULL);
+	if (doc) json_array_append_new(h->reasons, doc);
+	return json_string_value(json_object_get(doc, "why"));
+}
+
 static void hearing_votes(struct pool_work *w, struct hearing *h, struct verdict_server *s,
 			  const char *node)
 {
@@ -139,7 +154,9 @@ static void hearing_votes(struct pool_work *w, struct hearing *h, struct verdict
 	struct verdict_vote *votes = calloc(list->count, sizeof(*votes));
 	if (!votes) abort();
 	for (uint32_t i = 0; i < list->count; i++)
-		votes[i] = (struct verdict_vote){ .nanny = list->names[i], .why = NULL };
+		votes[i] = (struct verdict_vote){ .nanny = list->names[i],
+						  .why = hearing_reason(w, h, path,
+									list->names[i]) };
 	s->votes = votes;
 	s->vote_count = list->count;
 }
@@ -220,6 +237,7 @@ static void hearing_fini(struct hearing *h)
 	free(h->servers);
 	free(h->nannies);
 	free(h->addresses);
+	json_decref(h->reasons);
 }
 
 /* --- verdict ------------------------------------------------------------------------------------------ */
@@ -288,6 +306,7 @@ void work_judge(struct pool_work *w, const struct mirror_node *state)
 	const struct mirror_node *verdict = mirror_data(w->c->mirror, path);
 	const struct mirror_node *live = mirror_list(w->c->mirror, "live");
 	h.in.agents = live->count;
+	h.reasons = json_array();
 	hearing_nannies(w->c, &h);
 	hearing_servers(w, &h);
 	if (!h.pending && live->state != MIRROR_PENDING && work_load_verdict(w, verdict)) {
