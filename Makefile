@@ -34,12 +34,16 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $@)
 
 .PHONY: all
-all: $(B)/twinring-proxy $(B)/twinringctl ## build the programs into build/$(MODE)
+all: $(B)/twinring-proxy $(B)/twinring-agent $(B)/twinringctl ## build the programs into build/$(MODE)
 
 $(B)/twinring-proxy: $(B)/proxy/main.o $(PROXY) $(COMMON)
 $(B)/twinring-proxy:
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(hardening) -pthread $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(B)/twinring-agent: $(B)/agent/main.o $(AGENT) $(COMMON)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(hardening) -pthread $(LDFLAGS) -o $@ $^ $(AGENT_LDLIBS) $(LDLIBS)
 
 CTL := $(call obj,agent/ctl/*.c)
 $(B)/twinringctl: $(CTL) $(filter $(B)/agent/store% $(B)/agent/zk_handle.o $(B)/agent/file_%,$(AGENT)) $(COMMON)

@@ -16,7 +16,8 @@ void agent_webhook(struct agent *a, const char *event, json_t *body)
 	webhooks_send(a->webhooks, event, body);
 }
 
-/* --- what happens ----------------------------------------------------------------------------------- */
+/* --- what happens
+ * ----------------------------------------------------------------------------------- */
 
 static void agent_on_topology(void *ctx, const json_t *doc, uint64_t version, bool confirmed)
 {
@@ -53,8 +54,9 @@ static void agent_on_decision(void *ctx, const char *what, const char *pool, con
 			      const char *why)
 {
 	struct agent *a = ctx;
-	agent_webhook(a, what, json_pack("{s:s, s:s?, s:s}", "pool", pool, "server", server, "why",
-					 why ? why : ""));
+	agent_webhook(
+	    a, what,
+	    json_pack("{s:s, s:s?, s:s}", "pool", pool, "server", server, "why", why ? why : ""));
 }
 
 static void agent_on_elected(void *ctx, bool elected)
@@ -108,7 +110,8 @@ static void agent_on_second(int fd, short what, void *owner)
 	io_timer_set(&a->second, SECOND_US);
 }
 
-/* --- life --------------------------------------------------------------------------------------------- */
+/* --- life
+ * --------------------------------------------------------------------------------------------- */
 
 /* A directory of files is a cluster of its own: nobody has to found it. */
 static void agent_found_cluster(struct agent *a)
@@ -157,8 +160,8 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	if (c->nanny && !agent_start_nanny(a)) return ERR_NOMEM;
 	if (c->coordinator) {
 		a->coordinator = coordinator_new(a->loop, a->store, c->id, &decisions);
-		a->election = election_new(a->loop, a->store, "lock/coordinator", c->id,
-					   agent_on_elected, a);
+		a->election =
+		    election_new(a->loop, a->store, "lock/coordinator", c->id, agent_on_elected, a);
 		if (!a->coordinator || !a->election) return ERR_NOMEM;
 	}
 	snprintf(cache, sizeof(cache), "%.500s/tree.json", c->state_dir);

@@ -1,5 +1,5 @@
-/* agent.h - one agent, put together: the tree's last good topology to this host's proxies, what they
- * say back into the tree, and, where asked to, nanny and coordinator.
+/* agent.h - one agent, put together: the tree's last good topology to this host's proxies, what
+ * they say back into the tree, and, where asked to, nanny and coordinator.
  *
  * Threads: all on one loop.
  */

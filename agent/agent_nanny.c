@@ -7,7 +7,8 @@
 #include "common/log.h"
 #include "common/spec.h"
 
-/* --- votes ---------------------------------------------------------------------------------------- */
+/* --- votes
+ * ---------------------------------------------------------------------------------------- */
 
 static void agent_on_vote(void *ctx, const struct nanny_vote *v)
 {
@@ -60,7 +61,8 @@ bool agent_start_nanny(struct agent *a)
 	return a->nanny != NULL;
 }
 
-/* --- what to probe -------------------------------------------------------------------------------- */
+/* --- what to probe
+ * -------------------------------------------------------------------------------- */
 
 /* pools/P/health as the coordinator wrote it, read with the code that reads it in specs; the spec
  * around it is only a frame. NULL: not here yet, or of no use. */
@@ -72,9 +74,9 @@ static struct spec *agent_health(struct agent *a, const struct pool_spec *pool)
 	if (node->state != MIRROR_OK) return NULL;
 	struct spec *spec = NULL;
 	struct config_issues issues = { 0 };
-	json_t *doc = json_pack("{s:s, s:[s], s:o?}", "protocol", protocol_name(pool->protocol),
-				"servers", "frame:1", "health",
-				json_loadb(node->data.p, node->data.n, 0, NULL));
+	json_t *doc =
+	    json_pack("{s:s, s:[s], s:o?}", "protocol", protocol_name(pool->protocol), "servers",
+		      "frame:1", "health", json_loadb(node->data.p, node->data.n, 0, NULL));
 	char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
 	if (text && spec_parse(text, strlen(text), pool->name, path, &spec, &issues) != ERR_NONE)
 		log_warn("%s is of no use", path);
@@ -88,9 +90,9 @@ static void agent_fill_pool(const struct pool_spec *pool, const struct spec *spe
 			    struct nanny_server *servers, struct nanny_pool *out)
 {
 	for (uint32_t i = 0; i < pool->server_count; i++)
-		servers[i] = (struct nanny_server){ pool->servers[i].ring_name,
-						    pool->servers[i].host, pool->servers[i].port,
-						    pool->servers[i].ejected };
+		servers[i] =
+		    (struct nanny_server){ pool->servers[i].ring_name, pool->servers[i].host,
+					   pool->servers[i].port, pool->servers[i].ejected };
 	*out = (struct nanny_pool){ .name = pool->name,
 				    .health = spec->health,
 				    .auth_user = pool->auth_user,

@@ -3,7 +3,6 @@
 #define TWINRING_AGENT_AGENT_PRIV_H
 
 #include "agent/agent.h"
-#include "agent/agent_metrics.h"
 #include "agent/coordinator.h"
 #include "agent/election.h"
 #include "agent/keeper.h"
@@ -24,18 +23,17 @@ struct agent {
 	struct reader *reader;
 	struct push *push;
 	struct keeper *keeper;
-	struct election *election;       /* NULL: never coordinates */
+	struct election *election;	 /* NULL: never coordinates */
 	struct coordinator *coordinator; /* the same                */
-	struct nanny *nanny;             /* NULL: no nanny          */
-	struct mirror *mirror;           /* health settings, for the nanny */
+	struct nanny *nanny;		 /* NULL: no nanny          */
+	struct mirror *mirror;		 /* health settings, for the nanny */
 	struct webhooks *webhooks;
 	struct outputs *outputs;
-	struct agent_metrics *metrics;
-	struct topology *topology;       /* newest, parsed; NULL: none yet */
+	struct topology *topology; /* newest, parsed; NULL: none yet */
 	struct suspicion *suspicions;
 	bool connected;
 	struct io_timer second;
-	char doubt[200];                 /* why the nanny abstains; empty: it does not */
+	char doubt[200]; /* why the nanny abstains; empty: it does not */
 };
 
 void agent_webhook(struct agent *a, const char *event, json_t *body);

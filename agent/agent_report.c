@@ -1,4 +1,5 @@
-/* agent_report.c - agents/ID and barrier/: what the proxies of this host have applied and drained. */
+/* agent_report.c - agents/ID and barrier/: what the proxies of this host have applied and drained.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,11 +12,11 @@ static json_t *report_proxies(const struct agent *a)
 	uint32_t count = push_list(a->push, proxies, PUSH_PROXIES_MAX);
 	json_t *list = json_array();
 	for (uint32_t i = 0; i < count && i < PUSH_PROXIES_MAX; i++)
-		json_array_append_new(
-		    list, json_pack("{s:s, s:i, s:I, s:s, s:s}", "name", proxies[i].name, "pid",
-				    proxies[i].pid, "version", (json_int_t)proxies[i].version,
-				    "state", push_state_text(proxies[i].state), "error",
-				    proxies[i].error));
+		json_array_append_new(list, json_pack("{s:s, s:i, s:I, s:s, s:s}", "name",
+						      proxies[i].name, "pid", proxies[i].pid,
+						      "version", (json_int_t)proxies[i].version,
+						      "state", push_state_text(proxies[i].state),
+						      "error", proxies[i].error));
 	return list;
 }
 
@@ -24,10 +25,9 @@ static void report_self(struct agent *a)
 	char path[STORE_PATH_MAX];
 	const char *problem = reader_problem(a->reader);
 	json_t *doc = json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o}", "host", a->config->host, "rack",
-				a->config->rack ? a->config->rack : "", "version",
-				TWINRING_VERSION, "topology",
-				(json_int_t)reader_version(a->reader), "problem", problem,
-				"proxies", report_proxies(a));
+				a->config->rack ? a->config->rack : "", "version", TWINRING_VERSION,
+				"topology", (json_int_t)reader_version(a->reader), "problem",
+				problem, "proxies", report_proxies(a));
 	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	snprintf(path, sizeof(path), "agents/%.255s", a->config->id);
 	if (text) keeper_set(a->keeper, path, slice_of(text), false);

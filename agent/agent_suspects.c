@@ -80,12 +80,10 @@ void agent_on_health(void *ctx, const char *proxy, const json_t *event)
 	const char *pool, *server;
 	json_t *servers, *figures;
 	json_int_t threads = json_integer_value(json_object_get(event, "threads"));
-	json_object_foreach(json_object_get(event, "pools"), pool, servers)
-	{
-		json_object_foreach(servers, server, figures)
-		{
-			bool down = json_integer_value(json_object_get(figures, "tko_workers")) >=
-				    threads;
+	json_object_foreach (json_object_get(event, "pools"), pool, servers) {
+		json_object_foreach (servers, server, figures) {
+			bool down =
+			    json_integer_value(json_object_get(figures, "tko_workers")) >= threads;
 			struct suspicion *s = suspicion_find(a, proxy, pool, server);
 			if (s && down) s->heard_us = clock_now_us();
 			else if (s) suspicion_end(a, s);

@@ -69,8 +69,7 @@ bool cache_load(const char *path, struct cached_pool **pools_out, uint32_t *coun
 	*count_out = 0;
 	*pools_out = calloc(json_object_size(pools) + 1, sizeof(**pools_out));
 	if (!*pools_out) abort();
-	json_object_foreach(pools, name, one)
-	{
+	json_object_foreach (pools, name, one) {
 		if (cache_load_pool(name, one, &(*pools_out)[*count_out])) (*count_out)++;
 	}
 	*version_out = (uint64_t)json_integer_value(json_object_get(doc, "version"));

@@ -1,7 +1,8 @@
 /* chain.h - several writes, one after the other, each only if the one before succeeded.
  *
- * The last write of a chain is the one that takes effect (a state, by compare-and-set); those before
- * it only prepare (a ring body, what a successor needs to know), so a chain may stop anywhere.
+ * The last write of a chain is the one that takes effect (a state, by compare-and-set); those
+ * before it only prepare (a ring body, what a successor needs to know), so a chain may stop
+ * anywhere.
  */
 #ifndef TWINRING_AGENT_CHAIN_H
 #define TWINRING_AGENT_CHAIN_H

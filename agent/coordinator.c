@@ -12,7 +12,8 @@ enum {
 	IDLE_PASS_MS = 30000, /* even when nothing seems to happen */
 };
 
-/* --- decisions -------------------------------------------------------------------------------------- */
+/* --- decisions
+ * -------------------------------------------------------------------------------------- */
 
 void work_decide(struct pool_work *w, const char *what, const char *server, const char *why)
 {
@@ -65,8 +66,8 @@ static void work_tell(struct pool_work *w, const struct decision *d)
 	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	log_notice("pool %s: %s%s%s: %s", w->name, d->what, server ? " " : "", d->server, d->why);
 	if (text)
-		store_create(c->store, "log/n-", slice_of(text),
-			     STORE_SEQUENTIAL | STORE_PARENTS, log_on_written, c);
+		store_create(c->store, "log/n-", slice_of(text), STORE_SEQUENTIAL | STORE_PARENTS,
+			     log_on_written, c);
 	c->events.on_decision(c->events.ctx, d->what, w->name, server, d->why);
 	free(text);
 	json_decref(doc);
@@ -82,7 +83,8 @@ static void work_drop_decisions(struct pool_work *w, bool tell)
 	}
 }
 
-/* --- writing ---------------------------------------------------------------------------------------- */
+/* --- writing
+ * ---------------------------------------------------------------------------------------- */
 
 static void work_on_committed(void *ctx, enum store_rc rc)
 {
@@ -120,7 +122,8 @@ void work_commit(struct pool_work *w, struct chain *chain, const struct pool_sta
 	scratch_fini(&text);
 }
 
-/* --- a pass ------------------------------------------------------------------------------------------- */
+/* --- a pass
+ * ------------------------------------------------------------------------------------------- */
 
 static struct pool_work *coordinator_work(struct coordinator *c, const char *name)
 {
@@ -156,8 +159,8 @@ static bool work_read_state(struct pool_work *w, const struct mirror_node *node)
 	if (node->state == MIRROR_PENDING) return false;
 	if (node->state == MIRROR_NONE) return true;
 	if (pool_state_parse(node->data, &w->state, &at) != ERR_NONE) {
-		log_error("pools/%s/state is broken (%s: %s); agents keep the last good one", w->name,
-			  at.where, at.why);
+		log_error("pools/%s/state is broken (%s: %s); agents keep the last good one",
+			  w->name, at.where, at.why);
 		return false;
 	}
 	if (strcmp(w->state.lineage, w->c->lineage) != 0) {
@@ -179,7 +182,8 @@ static void work_pass(struct pool_work *w)
 	w->seen = spec->state == MIRROR_OK;
 	if (w->busy || spec->state != MIRROR_OK || !work_read_state(w, state)) return;
 	work_apply_spec(w, spec, state);
-	/* Also under a spec that is refused: the one before is in force, and its servers may fail. */
+	/* Also under a spec that is refused: the one before is in force, and its servers may fail.
+	 */
 	if (!w->busy && work_know_applied(w, spec)) work_judge(w, state);
 	work_report(w, spec);
 }
@@ -224,7 +228,9 @@ void coordinator_poke(struct coordinator *c, uint64_t in_ms)
 	io_timer_set(&c->again, in_ms * 1000);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------ */
+/* --- life
+ * ------------------------------------------------------------------------------------------------
+ */
 
 struct coordinator *coordinator_new(struct io_loop *l, struct store *s, const char *agent_id,
 				    const struct coordinator_events *events)

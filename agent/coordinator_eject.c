@@ -24,7 +24,8 @@ static uint64_t now_ms(void)
 	return clock_wall_us() / 1000;
 }
 
-/* --- rejoining ------------------------------------------------------------------------------------ */
+/* --- rejoining
+ * ------------------------------------------------------------------------------------ */
 
 static struct rejoining *work_rejoining(struct pool_work *w, const char *server)
 {
@@ -105,7 +106,8 @@ void work_stop_rejoining(struct pool_work *w)
 	}
 }
 
-/* --- hearing ---------------------------------------------------------------------------------------- */
+/* --- hearing
+ * ---------------------------------------------------------------------------------------- */
 
 static void hearing_nannies(struct coordinator *c, struct hearing *h)
 {
@@ -122,8 +124,8 @@ static void hearing_nannies(struct coordinator *c, struct hearing *h)
 		json_t *doc = json_loadb(n->data.p, n->data.n, 0, NULL);
 		h->nannies[h->in.nanny_count++] =
 		    (struct verdict_nanny){ .id = list->names[i],
-					    .abstains = json_is_string(
-						json_object_get(doc, "abstains")) };
+					    .abstains =
+						json_is_string(json_object_get(doc, "abstains")) };
 		json_decref(doc);
 	}
 	h->in.nannies = h->nannies;
@@ -154,9 +156,9 @@ static void hearing_votes(struct pool_work *w, struct hearing *h, struct verdict
 	struct verdict_vote *votes = calloc(list->count, sizeof(*votes));
 	if (!votes) abort();
 	for (uint32_t i = 0; i < list->count; i++)
-		votes[i] = (struct verdict_vote){ .nanny = list->names[i],
-						  .why = hearing_reason(w, h, path,
-									list->names[i]) };
+		votes[i] =
+		    (struct verdict_vote){ .nanny = list->names[i],
+					   .why = hearing_reason(w, h, path, list->names[i]) };
 	s->votes = votes;
 	s->vote_count = list->count;
 }
@@ -240,14 +242,15 @@ static void hearing_fini(struct hearing *h)
 	json_decref(h->reasons);
 }
 
-/* --- verdict ------------------------------------------------------------------------------------------ */
+/* --- verdict
+ * ------------------------------------------------------------------------------------------ */
 
 static bool work_load_verdict(struct pool_work *w, const struct mirror_node *node)
 {
 	if (node->state == MIRROR_PENDING) return false;
 	if (w->verdict) return true;
-	json_t *doc = node->state == MIRROR_OK ? json_loadb(node->data.p, node->data.n, 0, NULL)
-					       : NULL;
+	json_t *doc =
+	    node->state == MIRROR_OK ? json_loadb(node->data.p, node->data.n, 0, NULL) : NULL;
 	w->verdict = verdict_load(doc);
 	json_decref(doc);
 	return true;

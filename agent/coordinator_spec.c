@@ -137,8 +137,8 @@ static void work_adopt(struct pool_work *w, const struct mirror_node *state)
 	scratch_fini(&body);
 }
 
-/* The pool as its ring body has it, with everything else as by default: for a coordinator that finds
- * a refused spec and has never seen the one before. */
+/* The pool as its ring body has it, with everything else as by default: for a coordinator that
+ * finds a refused spec and has never seen the one before. */
 static struct spec *work_spec_of_body(struct pool_work *w)
 {
 	bool pending;

@@ -1,4 +1,5 @@
-/* coordinator_status.c - what operators read: refused and why, or applied and who is still behind. */
+/* coordinator_status.c - what operators read: refused and why, or applied and who is still behind.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -60,9 +61,9 @@ static void work_write_status(struct pool_work *w, json_t *doc)
 	if (!dated) abort();
 	w->status_busy = true;
 	if (node->state == MIRROR_OK)
-		store_put(w->c->store, path, slice_of(dated), STORE_ANY_VERSION, status_on_written, w);
-	else
-		store_create(w->c->store, path, slice_of(dated), STORE_PARENTS, status_on_written, w);
+		store_put(w->c->store, path, slice_of(dated), STORE_ANY_VERSION, status_on_written,
+			  w);
+	else store_create(w->c->store, path, slice_of(dated), STORE_PARENTS, status_on_written, w);
 	free(dated);
 }
 
@@ -73,8 +74,11 @@ void work_report(struct pool_work *w, const struct mirror_node *spec)
 	bool refused = w->refused.why[0] != 0, waiting = json_array_size(blocked) > 0;
 	if (waiting) coordinator_poke(w->c, BARRIER_POLL_MS);
 	json_t *doc = json_pack(
-	    "{s:I, s:s, s:o, s:o, s:I, s:i}", "spec_version", (json_int_t)spec->stat.mzxid,
-	    "state", refused ? "rejected" : waiting || !w->has_state ? "waiting" : "ok", "rejected",
+	    "{s:I, s:s, s:o, s:o, s:I, s:i}", "spec_version", (json_int_t)spec->stat.mzxid, "state",
+	    refused		       ? "rejected"
+	    : waiting || !w->has_state ? "waiting"
+				       : "ok",
+	    "rejected",
 	    refused ? json_pack("{s:s, s:s}", "where", w->refused.where, "why", w->refused.why)
 		    : json_null(),
 	    "blocked_on", blocked, "epoch", (json_int_t)w->state.epoch, "step", (int)w->state.step);

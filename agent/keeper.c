@@ -15,9 +15,9 @@ struct kept {
 	size_t n;
 	bool ephemeral, wanted;
 	bool founding; /* any content will do */
-	bool there; /* as far as we know, with the data and of this session */
-	bool busy;  /* a write is under way            */
-	bool again; /* what is wanted changed during it */
+	bool there;    /* as far as we know, with the data and of this session */
+	bool busy;     /* a write is under way            */
+	bool again;    /* what is wanted changed during it */
 	UT_hash_handle hh;
 };
 
@@ -91,8 +91,11 @@ static void kept_on_found(void *ctx, enum store_rc rc, struct slice data,
 	if (rc != STORE_OK) kept_done(x, false);
 	else if (x->ephemeral && !stat->mine)
 		store_delete(s, x->path, stat->version, kept_on_deleted, x);
-	else if (x->founding || (data.n == x->n && memcmp(data.p, x->data, x->n) == 0)) kept_done(x, true);
-	else store_put(s, x->path, (struct slice){ x->data, x->n }, STORE_ANY_VERSION, kept_on_put, x);
+	else if (x->founding || (data.n == x->n && memcmp(data.p, x->data, x->n) == 0))
+		kept_done(x, true);
+	else
+		store_put(s, x->path, (struct slice){ x->data, x->n }, STORE_ANY_VERSION,
+			  kept_on_put, x);
 }
 
 static void kept_on_created(void *ctx, enum store_rc rc, const struct store_stat *stat,
@@ -119,8 +122,7 @@ static void kept_work(struct kept *x)
 	}
 	if (!x->keeper->connected) return;
 	x->busy = true;
-	if (!x->wanted)
-		store_delete(s, x->path, STORE_ANY_VERSION, kept_on_deleted, x);
+	if (!x->wanted) store_delete(s, x->path, STORE_ANY_VERSION, kept_on_deleted, x);
 	else
 		store_create(s, x->path, (struct slice){ x->data, x->n },
 			     STORE_PARENTS | (x->ephemeral ? STORE_EPHEMERAL : 0), kept_on_created,
@@ -133,8 +135,7 @@ static void keeper_on_retry(int fd, short what, void *owner)
 	(void)what;
 	struct keeper *k = owner;
 	struct kept *x, *next;
-	HASH_ITER(hh, k->kept, x, next)
-	{
+	HASH_ITER (hh, k->kept, x, next) {
 		if (!x->there && !x->busy) kept_work(x);
 	}
 }
@@ -192,8 +193,7 @@ void keeper_each(struct keeper *k, const char *prefix, void (*fn)(void *ctx, con
 		 void *ctx)
 {
 	struct kept *x, *next;
-	HASH_ITER(hh, k->kept, x, next)
-	{
+	HASH_ITER (hh, k->kept, x, next) {
 		if (x->wanted && strncmp(x->path, prefix, strlen(prefix)) == 0) fn(ctx, x->path);
 	}
 }
@@ -203,8 +203,7 @@ void keeper_session(struct keeper *k, enum store_session session)
 	struct kept *x, *next;
 	k->connected = session != STORE_LOST;
 	if (!k->connected) return;
-	HASH_ITER(hh, k->kept, x, next)
-	{
+	HASH_ITER (hh, k->kept, x, next) {
 		/* Even in the same session: an operator may have removed it meanwhile. */
 		x->there = false;
 		kept_work(x);
@@ -216,8 +215,7 @@ void keeper_free(struct keeper **k)
 {
 	if (!*k) return;
 	struct kept *x, *next;
-	HASH_ITER(hh, (*k)->kept, x, next)
-	{
+	HASH_ITER (hh, (*k)->kept, x, next) {
 		kept_free(x);
 	}
 	io_timer_stop(&(*k)->retry);

@@ -49,7 +49,8 @@ static int dump_config(const struct agent_config *c)
 	return 0;
 }
 
-/* --- signals ---------------------------------------------------------------------------------------- */
+/* --- signals
+ * ---------------------------------------------------------------------------------------- */
 
 static void program_on_signal(int fd, short what, void *owner)
 {
@@ -94,7 +95,8 @@ static void program_on_watchdog(int fd, short what, void *owner)
 	io_timer_set(&p->watchdog, us / 2);
 }
 
-/* --- life --------------------------------------------------------------------------------------------- */
+/* --- life
+ * --------------------------------------------------------------------------------------------- */
 
 static int fail(const struct err_at *at)
 {

@@ -180,8 +180,7 @@ void mirror_mark(struct mirror *m)
 void mirror_sweep(struct mirror *m)
 {
 	struct entry *e, *next;
-	HASH_ITER(hh, m->entries, e, next)
-	{
+	HASH_ITER (hh, m->entries, e, next) {
 		if (e->round == m->round) continue;
 		HASH_DEL(m->entries, e);
 		if (e->reading) e->forgotten = true;
@@ -200,8 +199,7 @@ void mirror_free(struct mirror **m)
 {
 	if (!*m) return;
 	struct entry *e, *next;
-	HASH_ITER(hh, (*m)->entries, e, next)
-	{
+	HASH_ITER (hh, (*m)->entries, e, next) {
 		HASH_DEL((*m)->entries, e);
 		entry_free(e);
 	}

@@ -10,8 +10,8 @@
 #include "common/tree_topology.h"
 
 enum {
-	GATHER_US = 10000,     /* changes that come so close together are read together */
-	REREAD_US = 60000000,  /* even when no watch fired: one may have been lost      */
+	GATHER_US = 10000,    /* changes that come so close together are read together */
+	REREAD_US = 60000000, /* even when no watch fired: one may have been lost      */
 	RETRY_US = 1000000,
 	POOLS_MAX = 4096,
 };
@@ -55,7 +55,8 @@ struct round {
 	char *problem;
 };
 
-/* --- in force ---------------------------------------------------------------------------------- */
+/* --- in force ----------------------------------------------------------------------------------
+ */
 
 static void reader_pool_fini(struct reader_pool *p)
 {
@@ -112,9 +113,9 @@ static void reader_compose(struct reader *r, uint64_t at_least, bool confirmed)
 		parts[i] = (struct tree_pool){ r->pools[i].name, &r->pools[i].state,
 					       &r->pools[i].body->pools[0] };
 	uint64_t version = at_least > r->version ? at_least : r->version;
-	enum err e = r->pool_count ? tree_topology(parts, r->pool_count, r->routes, version, &doc,
-						   NULL, &at)
-				   : ERR_NONE;
+	enum err e = r->pool_count
+			 ? tree_topology(parts, r->pool_count, r->routes, version, &doc, NULL, &at)
+			 : ERR_NONE;
 	free(parts);
 	if (e != ERR_NONE) {
 		char text[500];
@@ -135,7 +136,8 @@ static void reader_compose(struct reader *r, uint64_t at_least, bool confirmed)
 	if (changed) r->events.on_topology(r->events.ctx, doc, version, confirmed);
 }
 
-/* --- one reading ------------------------------------------------------------------------------- */
+/* --- one reading -------------------------------------------------------------------------------
+ */
 
 static void round_free(struct round *round)
 {
@@ -167,7 +169,8 @@ static void found_refuse(struct found_pool *f, const char *where, const char *wh
 	set_text(&f->problem, text);
 }
 
-/* Make what was found of one pool the pool in force, unless it is worse. true: something changed. */
+/* Make what was found of one pool the pool in force, unless it is worse. true: something changed.
+ */
 static bool reader_take(struct reader *r, struct found_pool *f)
 {
 	struct reader_pool *p = reader_find(r, f->name);
@@ -217,8 +220,10 @@ static void reader_note_problem(struct reader *r, const struct round *round)
 		for (uint32_t k = 0; k < round->count; k++)
 			there |= strcmp(round->found[k].name, r->pools[i].name) == 0;
 		if (!there)
-			snprintf(text, sizeof(text), "pools/%.200s is gone without its tombstone; "
-				 "the last good one stays in force", r->pools[i].name);
+			snprintf(text, sizeof(text),
+				 "pools/%.200s is gone without its tombstone; "
+				 "the last good one stays in force",
+				 r->pools[i].name);
 	}
 	set_text(&r->problem, text[0] ? text : NULL);
 }
@@ -308,7 +313,8 @@ static void round_on_pools(void *ctx, enum store_rc rc, const char *const *names
 	struct reader *r = round->reader;
 	if (rc == STORE_AWAY) round->away = true;
 	else if (rc != STORE_OK || count > POOLS_MAX)
-		set_text(&round->problem, rc != STORE_OK ? "pools: cannot be read" : "too many pools");
+		set_text(&round->problem,
+			 rc != STORE_OK ? "pools: cannot be read" : "too many pools");
 	else {
 		round->found = calloc(count + 1, sizeof(*round->found));
 		if (!round->found) abort();
@@ -353,8 +359,8 @@ static void round_on_routes(void *ctx, enum store_rc rc, struct slice data,
 		round->routes = json_loadb(data.p, data.n, JSON_REJECT_DUPLICATES, &where);
 		if (!round->routes) {
 			char text[300];
-			snprintf(text, sizeof(text), "routes:%d:%d: %.200s", where.line, where.column,
-				 where.text);
+			snprintf(text, sizeof(text), "routes:%d:%d: %.200s", where.line,
+				 where.column, where.text);
 			set_text(&round->problem, text);
 			round->routes = json_incref(round->reader->routes);
 		}
@@ -384,7 +390,8 @@ static void reader_on_timer(int fd, short what, void *owner)
 	reader_start(owner);
 }
 
-/* --- life ---------------------------------------------------------------------------------------- */
+/* --- life ----------------------------------------------------------------------------------------
+ */
 
 void reader_poke(struct reader *r)
 {

@@ -3,8 +3,8 @@
  * Watches only say that something has changed: everything is read again, compared, and what is
  * unchanged costs nothing further. Changes that come together are read together. A pool whose state
  * is missing, broken, of another lineage or older than what is in force stays as it was, and is
- * reported; a pool leaves only by its tombstone, removed/P. One watch per pool, however many servers
- * or agents there are.
+ * reported; a pool leaves only by its tombstone, removed/P. One watch per pool, however many
+ * servers or agents there are.
  *
  * Threads: the agent's loop.
  */
@@ -24,8 +24,8 @@ struct reader_pool {
 };
 
 struct reader_events {
-	/* The topology changed. `doc` is what proxies are to get; also once at start, from the cache
-	 * (confirmed is false then). */
+	/* The topology changed. `doc` is what proxies are to get; also once at start, from the
+	 * cache (confirmed is false then). */
 	void (*on_topology)(void *ctx, const json_t *doc, uint64_t version, bool confirmed);
 	/* The last good tree was read again, with or without changes, or a problem came or went. */
 	void (*on_read)(void *ctx);

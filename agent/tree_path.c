@@ -15,7 +15,8 @@ void pool_path(char path[STORE_PATH_MAX], const char *pool, const char *format, 
 void node_name(char out[NODE_NAME_MAX], const char *server)
 {
 	size_t n = 0;
-	for (const unsigned char *p = (const unsigned char *)server; *p && n + 4 < NODE_NAME_MAX; p++) {
+	for (const unsigned char *p = (const unsigned char *)server; *p && n + 4 < NODE_NAME_MAX;
+	     p++) {
 		if (*p == '/' || *p == '%' || *p < 0x20 || *p == 0x7f)
 			n += (size_t)snprintf(out + n, 4, "%%%02x", *p);
 		else out[n++] = (char)*p;

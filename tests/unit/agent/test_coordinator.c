@@ -12,7 +12,9 @@
 #include "agent/reader.h"
 #include "tests/unit/agent/rig.h"
 
-#define SPEC "servers: [\"127.0.0.1:1:1 a\", \"127.0.0.1:2:1 b\", \"127.0.0.1:3:1 c\"]\non_rejoin: keep\n"
+#define SPEC                                                                                    \
+	"servers: [\"127.0.0.1:1:1 a\", \"127.0.0.1:2:1 b\", \"127.0.0.1:3:1 c\"]\non_rejoin: " \
+	"keep\n"
 
 static char dir[64], cache[80];
 static struct io_loop loop;
@@ -134,8 +136,7 @@ static bool server_is_ejected(const char *name)
 	    json_object_get(json_object_get(json_object_get(topology, "pools"), "p"), "servers");
 	json_t *s;
 	size_t i;
-	json_array_foreach(servers, i, s)
-	{
+	json_array_foreach (servers, i, s) {
 		if (strcmp(json_string_value(json_object_get(s, "name")), name) == 0)
 			return json_is_true(json_object_get(s, "ejected"));
 	}
