@@ -46,7 +46,8 @@ $(B)/twinring-agent: $(B)/agent/main.o $(AGENT) $(COMMON)
 	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(hardening) -pthread $(LDFLAGS) -o $@ $^ $(AGENT_LDLIBS) $(LDLIBS)
 
 CTL := $(call obj,agent/ctl/*.c)
-$(B)/twinringctl: $(CTL) $(filter $(B)/agent/store% $(B)/agent/zk_handle.o $(B)/agent/file_%,$(AGENT)) $(COMMON)
+CTL_AGENT := $(filter $(B)/agent/store% $(B)/agent/zk_handle.o $(B)/agent/file_% $(B)/agent/output_text.o,$(AGENT))
+$(B)/twinringctl: $(CTL) $(CTL_AGENT) $(COMMON)
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(hardening) -pthread $(LDFLAGS) -o $@ $^ -lzookeeper_mt $(LDLIBS)
 

@@ -4,6 +4,7 @@
 
 #include "agent/ctl/out.h"
 #include "agent/ctl/view.h"
+#include "agent/output_text.h"
 #include "common/pool_text.h"
 #include "common/yaml_emit.h"
 
@@ -29,9 +30,10 @@ static struct pool_spec export_pool(const struct view *v)
 	return p;
 }
 
-static void export_complain(const struct view *v, const char *why)
+static enum ctl_exit export_refuse(const char *pool, const char *why)
 {
-	out_note("pool %s: warning: %s", v->name, why);
+	ctl_say("pool '%s': %s", pool, why);
+	return CTL_REFUSED;
 }
 
 /* --- formats ---------------------------------------------------------------------------------- */
@@ -63,29 +65,41 @@ static enum ctl_exit export_native(struct export *x)
 
 static enum ctl_exit export_nutcracker(struct export *x)
 {
-	for (uint32_t i = 0; i < x->views->count; i++) {
-		const char *why;
-		char listen[32];
+	enum ctl_exit e = CTL_OK;
+	for (uint32_t i = 0; i < x->views->count && e == CTL_OK; i++) {
+		char listen[32], why[200];
 		struct pool_spec p = export_pool(&x->views->items[i]);
 		export_listen(x, i, listen);
-		if (!pool_text_nutcracker(&p, listen, x->out, &why))
-			export_complain(&x->views->items[i], why);
+		if (!output_nutcracker(&p, listen, x->out, why, sizeof(why)))
+			e = export_refuse(p.name, why);
 		free(p.servers);
 	}
-	return CTL_OK;
+	return e;
+}
+
+/* libketama's ring is made of addresses, in its own way: would it find a key where we do? */
+static void export_compare_ketama(const struct pool_spec *p)
+{
+	bool same = p->distribution == RING_KETAMA_RJ || p->distribution == RING_KETAMA_WAYFAIR_LIB;
+	for (uint32_t i = 0; i < p->server_count; i++) same &= p->servers[i].name == NULL;
+	if (!same)
+		out_note("pool %s: warning: libketama will spread keys otherwise than this pool",
+			 p->name);
 }
 
 static enum ctl_exit export_ketama(struct export *x)
 {
+	char why[200];
+	enum ctl_exit e = CTL_OK;
 	if (x->views->count != 1) {
 		ctl_say("a ketama.servers holds one pool: name it");
 		return CTL_USAGE;
 	}
-	const char *why;
 	struct pool_spec p = export_pool(&x->views->items[0]);
-	if (!pool_text_ketama(&p, x->out, &why)) export_complain(&x->views->items[0], why);
+	if (!output_ketama(&p, x->out, why, sizeof(why))) e = export_refuse(p.name, why);
+	else export_compare_ketama(&p);
 	free(p.servers);
-	return CTL_OK;
+	return e;
 }
 
 static const struct {

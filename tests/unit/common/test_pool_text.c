@@ -1,9 +1,8 @@
-/* Pools in our own words and in those of others, and YAML that reads back as what it was. */
+/* Pools as people write them, and YAML that reads back as what it was. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/config.h"
 #include "common/pool_text.h"
 #include "common/spec.h"
 #include "common/yaml.h"
@@ -70,75 +69,6 @@ START_TEST(native_says_no_more_than_needed)
 }
 END_TEST
 
-static const char *const compatible[] = {
-	"protocol: redis\nauth: {password: pw}\nredis_db: 2\nhash_tag: '{}'\n"
-	"servers: [h:1:2 a, 10.0.0.1:11211:1]\ntimeout_ms: 250\nauto_eject_hosts: true\n",
-	"distribution: modula\nhash: crc32a\nservers: [h:1:1 a, /tmp/s:1 b]\npreconnect: true\n",
-};
-
-/* What nutcracker would read is what we read from it. */
-START_TEST(nutcracker_reads_back)
-{
-	const char *why;
-	const struct pool_spec *p = pool_of(compatible[_i]);
-	ck_assert(pool_text_nutcracker(p, "127.0.0.1:22121", &out, &why));
-	struct config *config;
-	struct config_issues issues;
-	size_t n = out.n;
-	ck_assert_int_eq(config_parse(text_of(), n, "f", &config, &issues), ERR_NONE);
-	ck_assert_int_eq(config->syntax, CONFIG_NUTCRACKER);
-	const struct pool_spec *got = &config->topology->pools[0];
-	ck_assert_str_eq(got->name, "p");
-	ck_assert_int_eq(got->protocol, p->protocol);
-	ck_assert_int_eq(got->distribution, p->distribution);
-	ck_assert_int_eq(got->hash, p->hash);
-	ck_assert_uint_eq(got->timeout_ms, p->timeout_ms);
-	ck_assert_uint_eq(got->redis_db, p->redis_db);
-	ck_assert_uint_eq(got->server_count, p->server_count);
-	for (uint32_t i = 0; i < p->server_count; i++)
-		ck_assert_str_eq(got->servers[i].ring_name, p->servers[i].ring_name);
-	config_issues_fini(&issues);
-	config_free(&config);
-}
-END_TEST
-
-static const struct {
-	const char *text, *why;
-} obstacles[] = {
-	{ "distribution: ketama_rj\nservers: [h:1:1 a]\n", "distribution" },
-	{ "servers: ['[::1]:7:2 v6']\n", "IPv6" },
-	{ "servers: [{host: h, port: 9, name: a b}]\n", "name or path" },
-	{ "protocol: redis\nauth: {user: u, password: p}\nservers: [h:1]\n", "user" },
-};
-
-START_TEST(nutcracker_obstacles)
-{
-	const char *why;
-	ck_assert(!pool_text_nutcracker(pool_of(obstacles[_i].text), "h:1", &out, &why));
-	ck_assert_ptr_nonnull(strstr(why, obstacles[_i].why));
-}
-END_TEST
-
-START_TEST(ketama_servers)
-{
-	const char *why;
-	struct pool_spec p = *pool_of("distribution: ketama_rj\nservers: [10.0.0.1:11211:600, "
-				      "10.0.0.2:11211:300, 10.0.0.3:1:7]\n");
-	ck_assert(pool_text_ketama(&p, &out, &why));
-	ck_assert_str_eq(text_of(), "10.0.0.1:11211\t600\n10.0.0.2:11211\t300\n10.0.0.3:1\t7\n");
-	out.n = 0;
-	p.servers[1].ejected = true;
-	ck_assert(pool_text_ketama(&p, &out, &why));
-	ck_assert_str_eq(text_of(), "10.0.0.1:11211\t600\n10.0.0.3:1\t7\n");
-	out.n = 0;
-	ck_assert(!pool_text_ketama(pool_of("servers: [h:1]\n"), &out, &why));
-	ck_assert_ptr_nonnull(strstr(why, "distribution"));
-	ck_assert(!pool_text_ketama(pool_of("distribution: ketama_rj\nservers: [h:1:1 a]\n"), &out,
-				    &why));
-	ck_assert_ptr_nonnull(strstr(why, "names"));
-}
-END_TEST
-
 /* --- YAML ------------------------------------------------------------------------------------- */
 
 static const char *const texts[] = {
@@ -180,9 +110,6 @@ int main(void)
 	tcase_add_checked_fixture(tc, NULL, teardown);
 	ADD_LOOP(tc, native_reads_back, natives);
 	tcase_add_test(tc, native_says_no_more_than_needed);
-	ADD_LOOP(tc, nutcracker_reads_back, compatible);
-	ADD_LOOP(tc, nutcracker_obstacles, obstacles);
-	tcase_add_test(tc, ketama_servers);
 	ADD_LOOP(tc, any_text_reads_back, texts);
 	suite_add_tcase(s, tc);
 	SRunner *r = srunner_create(s);
