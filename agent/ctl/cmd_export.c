@@ -162,10 +162,9 @@ const struct command cmd_export = {
 	.name = "export",
 	.operands = "[POOL]",
 	.help = "print what is in force as configuration: native, nutcracker.yml, ketama.servers",
-	.more =
-	    "Servers that are ejected are marked in native; in the others they are left out,\n"
-	    "unless their keys stay theirs (failover: error or pool:NAME). A warning says where\n"
-	    "the other program would send keys elsewhere. Passwords are part of it.\n",
+	.more = "Servers that are ejected are marked in native; in the others they are left out,\n"
+		"unless their keys stay theirs (failover: error or pool:NAME). A pool that the\n"
+		"other program could not have is refused. Passwords are part of it.\n",
 	.most = 1,
 	.first = OPERAND_POOL,
 	.options = export_options,
