@@ -4,7 +4,6 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <event2/http.h>
 #include <event2/listener.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -23,19 +22,14 @@ struct json_conn {
 	TAILQ_ENTRY(json_conn) link;
 };
 
-struct exporter_port_state {
-	struct listen_spec spec; /* own copy; text NULL: off */
-	int fd;
-	struct evconnlistener *listener; /* borrowed from `bound` if that is set */
-	struct evhttp_bound_socket *bound;
-};
-
 struct exporter {
 	struct event_base *base;
 	struct exporter_env env;
-	struct evhttp *http;
-	struct event *again; /* accept again after an error */
-	struct exporter_port_state ports[EXPORTER_MAX];
+	struct http_pages *http;
+	struct event *again;	 /* accept again after an error                          */
+	struct listen_spec spec; /* of the JSON port, own copy; text NULL: off           */
+	int fd;			 /* the same's                                           */
+	struct evconnlistener *listener;
 	TAILQ_HEAD(, json_conn) conns; /* oldest first */
 	unsigned conn_count;
 };
@@ -127,63 +121,53 @@ static void exporter_on_again(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what;
 	struct exporter *s = arg;
-	for (int i = 0; i < EXPORTER_MAX; i++)
-		if (s->ports[i].listener) evconnlistener_enable(s->ports[i].listener);
+	if (s->listener) evconnlistener_enable(s->listener);
 }
 
-static void exporter_port_close(struct exporter *s, enum exporter_port which)
+static void exporter_json_close(struct exporter *s)
 {
-	struct exporter_port_state *p = &s->ports[which];
-	if (!p->spec.text) return;
-	net_unlisten(p->fd, &p->spec);
-	if (p->bound) evhttp_del_accept_socket(s->http, p->bound);
-	else evconnlistener_free(p->listener);
-	listen_spec_fini(&p->spec);
-	*p = (struct exporter_port_state){ .fd = -1 };
+	if (!s->spec.text) return;
+	net_unlisten(s->fd, &s->spec);
+	evconnlistener_free(s->listener);
+	listen_spec_fini(&s->spec);
+	s->listener = NULL;
+	s->fd = -1;
 }
 
-/* Takes fd over. */
-static void exporter_port_open(struct exporter *s, enum exporter_port which, int fd)
+static enum err exporter_json_listen(struct exporter *s, const struct listen_spec *spec,
+				     struct err_at *where_out)
 {
-	struct exporter_port_state *p = &s->ports[which];
-	p->fd = fd;
-	if (which == EXPORTER_HTTP) {
-		p->bound = evhttp_accept_socket_with_handle(s->http, fd);
-		if (!p->bound) abort();
-		p->listener = evhttp_bound_socket_get_listener(p->bound);
-	} else {
-		p->listener =
-		    evconnlistener_new(s->base, exporter_on_accept, s,
-				       LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-		if (!p->listener) abort();
+	struct listen_spec copy;
+	const char *why;
+	int fd;
+	if (!spec || !spec->text) {
+		exporter_json_close(s);
+		return ERR_NONE;
 	}
-	evconnlistener_set_error_cb(p->listener, exporter_on_error);
+	if (s->spec.text && strcmp(s->spec.text, spec->text) == 0) return ERR_NONE;
+	enum err e = net_listen(spec, 128, false, &fd, where_out);
+	if (e != ERR_NONE) return e;
+	if (!listen_spec_parse(spec->text, &copy, &why)) abort(); /* it was parsed before */
+	exporter_json_close(s);
+	s->fd = fd;
+	s->spec = copy;
+	s->listener = evconnlistener_new(s->base, exporter_on_accept, s,
+					 LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+	if (!s->listener) abort();
+	evconnlistener_set_error_cb(s->listener, exporter_on_error);
+	return ERR_NONE;
 }
 
 enum err exporter_listen(struct exporter *s, enum exporter_port which,
 			 const struct listen_spec *spec, struct err_at *where_out)
 {
-	struct exporter_port_state *p = &s->ports[which];
-	struct listen_spec copy;
-	const char *why;
-	int fd;
-	if (!spec || !spec->text) {
-		exporter_port_close(s, which);
-		return ERR_NONE;
-	}
-	if (p->spec.text && strcmp(p->spec.text, spec->text) == 0) return ERR_NONE;
-	enum err e = net_listen(spec, 128, false, &fd, where_out);
-	if (e != ERR_NONE) return e;
-	if (!listen_spec_parse(spec->text, &copy, &why)) abort(); /* it was parsed before */
-	exporter_port_close(s, which);
-	exporter_port_open(s, which, fd);
-	p->spec = copy;
-	return ERR_NONE;
+	if (which == EXPORTER_HTTP) return http_pages_listen(s->http, spec, where_out);
+	return exporter_json_listen(s, spec, where_out);
 }
 
 int exporter_fd(const struct exporter *s, enum exporter_port which)
 {
-	return s->ports[which].fd;
+	return which == EXPORTER_HTTP ? http_pages_fd(s->http) : s->fd;
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -197,11 +181,10 @@ struct exporter *exporter_new(struct event_base *base, const struct stats *stats
 	s->base = base;
 	s->env = (struct exporter_env){ .stats = stats, .process = process, .ctx = ctx };
 	TAILQ_INIT(&s->conns);
-	for (int i = 0; i < EXPORTER_MAX; i++) s->ports[i].fd = -1;
-	s->http = evhttp_new(base);
+	s->fd = -1;
+	s->http = http_pages_new(base, exporter_pages, &s->env);
 	s->again = event_new(base, -1, EV_PERSIST, exporter_on_again, s);
-	if (!s->http || !s->again) abort();
-	exporter_pages_setup(s->http, &s->env);
+	if (!s->again) abort();
 	event_add(s->again, &second);
 	return s;
 }
@@ -209,9 +192,9 @@ struct exporter *exporter_new(struct event_base *base, const struct stats *stats
 void exporter_free(struct exporter **s)
 {
 	if (!*s) return;
-	for (int i = 0; i < EXPORTER_MAX; i++) exporter_port_close(*s, i);
+	exporter_json_close(*s);
 	while (!TAILQ_EMPTY(&(*s)->conns)) json_conn_free(TAILQ_FIRST(&(*s)->conns));
-	evhttp_free((*s)->http);
+	http_pages_free(&(*s)->http);
 	event_free((*s)->again);
 	free(*s);
 	*s = NULL;

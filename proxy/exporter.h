@@ -17,7 +17,6 @@ struct exporter;
 enum {
 	EXPORTER_JSON_CONNECTIONS = 64,	   /* one more, and the oldest has to go     */
 	EXPORTER_JSON_DEADLINE_MS = 10000, /* to read the whole object               */
-	EXPORTER_HTTP_TIMEOUT_S = 30,	   /* without a byte moving                  */
 };
 
 typedef void (*exporter_process_fn)(void *ctx, struct stats_process *out);

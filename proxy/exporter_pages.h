@@ -2,9 +2,8 @@
 #ifndef TWINRING_PROXY_EXPORTER_PAGES_H
 #define TWINRING_PROXY_EXPORTER_PAGES_H
 
+#include "common/http_pages.h"
 #include "proxy/exporter.h"
-
-struct evhttp;
 
 struct exporter_env {
 	const struct stats *stats;
@@ -12,8 +11,8 @@ struct exporter_env {
 	void *ctx;
 };
 
-/* Make `http` answer; `env` is borrowed until evhttp_free(). */
-void exporter_pages_setup(struct evhttp *http, struct exporter_env *env);
+/* Their ctx is a struct exporter_env. */
+extern const struct http_page_row exporter_pages[];
 
 /* The JSON object of this moment. */
 void exporter_json(const struct exporter_env *env, struct scratch *out);
