@@ -5,8 +5,8 @@
 
 #include "common/log.h"
 #include "common/net.h"
+#include "common/usage.h"
 #include "proxy/inbuf.h"
-#include "proxy/stats_process.h"
 
 enum {
 	REPLY_BITS_FIRST = 16, /* of a client that has not been seen to get any */
@@ -695,8 +695,8 @@ static void client_figures(void *ctx, struct local_figures *out)
 		.threads = w->shared->threads,
 		.server_count = pool->spec->server_count,
 	};
-	struct stats_usage usage;
-	stats_usage_read(&usage);
+	struct usage usage;
+	usage_read(&usage);
 	out->rusage_user_us = usage.user_us;
 	out->rusage_system_us = usage.system_us;
 	out->rss_bytes = usage.resident_bytes;

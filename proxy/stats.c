@@ -215,36 +215,3 @@ struct stats_connections stats_connections(const struct stats *s)
 	}
 	return c;
 }
-
-/* --- text ------------------------------------------------------------------------------------- */
-
-/* Length of the UTF-8 character at p (1..4), or 0. Overlong forms and surrogates pass: names come
- * through a YAML or JSON parser that refuses them. */
-static size_t stats_utf8_length(const unsigned char *p)
-{
-	size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3 : 4;
-	if (n == 4 && (*p & 0xf8) != 0xf0) return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80) return 0;
-	return n;
-}
-
-void stats_put_escaped(struct scratch *out, const char *text)
-{
-	for (const unsigned char *p = (const unsigned char *)text; *p;) {
-		size_t n = stats_utf8_length(p);
-		if (n == 0) {
-			scratch_puts(out, SLICE("?"));
-			n = 1;
-		} else if (*p == '"' || *p == '\\') {
-			scratch_printf(out, "\\%c", *p);
-		} else if (*p == '\n') {
-			scratch_puts(out, SLICE("\\n"));
-		} else if (*p < 0x20) {
-			scratch_puts(out, SLICE("?")); /* Prometheus has no escape for it */
-		} else {
-			scratch_put(out, p, n);
-		}
-		p += n;
-	}
-}

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/prom.h"
 #include "proxy/stats_priv.h"
 
 static void put_key(struct scratch *out, const char *prefix, const char *name)
@@ -11,7 +12,7 @@ static void put_key(struct scratch *out, const char *prefix, const char *name)
 	if (out->n > 0 && out->p[out->n - 1] != '{') scratch_puts(out, SLICE(","));
 	scratch_puts(out, SLICE("\""));
 	scratch_puts(out, slice_of(prefix));
-	stats_put_escaped(out, name);
+	prom_put_escaped(out, name);
 	scratch_puts(out, SLICE("\":"));
 }
 
@@ -25,7 +26,7 @@ static void put_string(struct scratch *out, const char *name, const char *value)
 {
 	put_key(out, "", name);
 	scratch_puts(out, SLICE("\""));
-	stats_put_escaped(out, value);
+	prom_put_escaped(out, value);
 	scratch_puts(out, SLICE("\""));
 }
 

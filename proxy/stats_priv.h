@@ -26,10 +26,6 @@ struct stats_connections {
 };
 struct stats_connections stats_connections(const struct stats *s);
 
-/* Append `text` with what JSON or a Prometheus label must not contain escaped, without quotes.
- * Bytes that are not UTF-8 become '?'. */
-void stats_put_escaped(struct scratch *out, const char *text);
-
 /* A metric of the Prometheus text that is not a plain row of metrics.def. */
 struct prom_writer;
 struct prom_family {

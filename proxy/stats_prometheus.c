@@ -1,14 +1,13 @@
 /* Prometheus text format 0.0.4. A family's samples must stand together under one HELP and TYPE,
  * hence family by family, and pools inside. */
-#include <stdarg.h>
-
+#include "common/prom.h"
+#include "common/usage.h"
 #include "proxy/stats_priv.h"
-#include "proxy/stats_process.h"
 
 struct prom_writer {
 	const struct stats *stats;
 	const struct stats_process *process;
-	struct stats_usage usage;
+	struct usage usage;
 	struct scratch *out;
 };
 
@@ -26,44 +25,8 @@ static const uint32_t server_edges_us[] = {
 enum { REQUEST_EDGES = sizeof(request_edges_us) / sizeof(request_edges_us[0]) };
 enum { SERVER_EDGES = sizeof(server_edges_us) / sizeof(server_edges_us[0]) };
 
-/* --- lines ------------------------------------------------------------------------------------ */
-
-/* Name, suffix, then labels as pairs of name and value up to a NULL, then a space. */
-static void prom_series(struct scratch *out, const char *name, const char *suffix, ...)
-{
-	va_list args;
-	const char *label, *before = "{";
-	scratch_puts(out, slice_of(name));
-	scratch_puts(out, slice_of(suffix));
-	va_start(args, suffix);
-	while ((label = va_arg(args, const char *))) {
-		scratch_printf(out, "%s%s=\"", before, label);
-		stats_put_escaped(out, va_arg(args, const char *));
-		scratch_puts(out, SLICE("\""));
-		before = ",";
-	}
-	va_end(args);
-	scratch_puts(out, *before == ',' ? SLICE("} ") : SLICE(" "));
-}
-
-static void prom_value(struct scratch *out, uint64_t v)
-{
-	scratch_put_u64(out, v);
-	scratch_puts(out, SLICE("\n"));
-}
-
-static void prom_seconds(struct scratch *out, uint64_t us)
-{
-	scratch_printf(out, "%lu.%06lu\n", (unsigned long)(us / 1000000),
-		       (unsigned long)(us % 1000000));
-}
-
-static void prom_head(struct scratch *out, const char *name, const char *type, const char *help)
-{
-	scratch_printf(out, "# HELP %s ", name);
-	stats_put_escaped(out, help);
-	scratch_printf(out, "\n# TYPE %s %s\n", name, type);
-}
+/* --- histograms --------------------------------------------------------------------------------
+ */
 
 static void prom_hist(struct scratch *out, const char *name, const struct hist *h,
 		      const uint32_t *edges_us, uint32_t edge_count, const char *pool,
@@ -388,7 +351,7 @@ void stats_render_prometheus(const struct stats *s, const struct stats_process *
 {
 	struct prom_writer w = { .stats = s, .process = p, .out = out };
 	struct scratch name = { 0 };
-	stats_usage_read(&w.usage);
+	usage_read(&w.usage);
 	for (uint32_t i = 0; i < prom_family_count; i++) {
 		const struct prom_family *f = &prom_families[i];
 		prom_head(out, f->name, f->type, f->help);

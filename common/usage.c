@@ -1,4 +1,4 @@
-#include "proxy/stats_process.h"
+#include "common/usage.h"
 
 #include <dirent.h>
 #include <malloc.h>
@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static void usage_memory(struct stats_usage *out)
+static void usage_memory(struct usage *out)
 {
 	unsigned long long size = 0, resident = 0;
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -21,7 +21,7 @@ static void usage_memory(struct stats_usage *out)
 	out->heap_bytes = heap.uordblks + heap.hblkhd;
 }
 
-static void usage_fds(struct stats_usage *out)
+static void usage_fds(struct usage *out)
 {
 	struct rlimit limit;
 	DIR *d = opendir("/proc/self/fd");
@@ -41,10 +41,10 @@ static uint64_t usage_us(struct timeval t)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
 }
 
-void stats_usage_read(struct stats_usage *out)
+void usage_read(struct usage *out)
 {
 	struct rusage r;
-	*out = (struct stats_usage){ 0 };
+	*out = (struct usage){ 0 };
 	usage_memory(out);
 	usage_fds(out);
 	if (getrusage(RUSAGE_SELF, &r) == 0) {
