@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "agent/agent_priv.h"
+#include "agent/events.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -80,7 +81,9 @@ static void agent_on_session(void *ctx, enum store_session session)
 	if (a->nanny) nanny_doubt(a->nanny, !a->connected, "the store is away");
 	if (was == a->connected) return;
 	log_notice(a->connected ? "connected to the store" : "lost the store; going on as it is");
-	agent_webhook(a, a->connected ? "store_back" : "store_lost", json_object());
+	agent_webhook(
+	    a, agent_event_name(a->connected ? AGENT_EVENT_STORE_BACK : AGENT_EVENT_STORE_LOST),
+	    json_object());
 	if (!a->connected) push_lease(a->push, 0);
 }
 

@@ -1,19 +1,21 @@
-/* events.h - what the agent tells the world outside, by name. */
+/* events.h - what the agent tells the world outside, by name; the decisions among them are called
+ * the same in the tree's log. */
 #ifndef TWINRING_AGENT_EVENTS_H
 #define TWINRING_AGENT_EVENTS_H
 
 /* clang-format off */
 #define AGENT_EVENT_TABLE(X)                                                                      \
-	X(SERVER_EJECTED,    "server.ejected",    "a server left its pool's ring")                \
-	X(SERVER_RETURNED,   "server.returned",   "a server is back in its pool's ring")          \
-	X(SERVER_QUARANTINED,"server.quarantined","a server stays out until an operator acts")    \
-	X(POOL_PANIC,        "pool.panic",        "more servers are bad than may be ejected")     \
-	X(POOL_STEP,         "pool.step",         "a pool's state went on by a step")             \
-	X(POOL_REJECTED,     "pool.rejected",     "a pool's spec was refused")                    \
-	X(TOPOLOGY_REFUSED,  "topology.refused",  "a tree or a topology was refused")             \
-	X(STORE_LOST,        "store.lost",        "the store is away")                            \
-	X(STORE_BACK,        "store.back",        "the store is there again")                     \
-	X(COORDINATOR,       "coordinator.elected", "this agent coordinates from now on")
+	X(APPLIED,     "applied",     "the coordinator made a spec the state of its pool")         \
+	X(REFUSED,     "refused",     "the coordinator refused a spec")                            \
+	X(EJECTED,     "ejected",     "a server left its pool's ring")                             \
+	X(RETURNED,    "returned",    "a server is back in its pool's ring")                       \
+	X(QUARANTINED, "quarantined", "an ejected server stays out until an operator acts")        \
+	X(PANIC_BEGUN, "panic begun", "more servers of a pool are bad than may be ejected")        \
+	X(PANIC_ENDED, "panic ended", "no longer")                                                 \
+	X(BLIND_BEGUN, "blind begun", "too few nannies vote to eject a pool's servers")            \
+	X(BLIND_ENDED, "blind ended", "no longer")                                                 \
+	X(STORE_LOST,  "store lost",  "this agent has no connection to the store")                 \
+	X(STORE_BACK,  "store back",  "it has one again")
 /* clang-format on */
 
 enum agent_event {

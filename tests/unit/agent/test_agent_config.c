@@ -8,6 +8,7 @@
 #include "agent/agent_config_settings.h"
 #include "agent/agent_config_values.h"
 #include "agent/events.h"
+#include "agent/verdict.h"
 
 #define ZK "source: zk:h:2181/t\n"
 
@@ -119,7 +120,7 @@ START_TEST(every_option)
 		 "scripts_dir: /h\nmetrics: 127.0.0.1:9\nlog_file: /l\nlog_level: debug\n"
 		 "confirm_ms: 100\nreread_ms: 1000\n"
 		 "webhooks:\n"
-		 " - {url: 'https://a/b?c', events: [server.ejected, pool.step], timeout_ms: 100,\n"
+		 " - {url: 'https://a/b?c', events: [ejected, panic begun], timeout_ms: 100,\n"
 		 "    secret_file: %s}\n"
 		 " - {url: 'http://[::1]:80', events: all}\n"
 		 "outputs:\n"
@@ -139,7 +140,7 @@ START_TEST(every_option)
 	const struct webhook_spec *w = config->webhooks;
 	ck_assert_str_eq(w->url, "https://a/b?c");
 	ck_assert_uint_eq(w->events.count, 2);
-	ck_assert_str_eq(w->events.items[1], "pool.step");
+	ck_assert_str_eq(w->events.items[1], "panic begun");
 	ck_assert_ptr_null(w->events.items[2]);
 	ck_assert_str_eq(w->secret.text, "user:pass word");
 	ck_assert_uint_eq(w[1].events.count, 0);
@@ -187,8 +188,8 @@ static const struct {
 	{ ZK "webhooks: [{url: 'http://a b'}]\n", "f:2:18", "holds a blank" },
 	{ ZK "webhooks: [{url: 'http://a', events: some}]\n", "f:2:38", "or the word all" },
 	{ ZK "webhooks: [{url: 'http://a', events: []}]\n", "f:2:38", "a list of 1 to 64" },
-	{ ZK "webhooks: [{url: 'http://a', events: [server.eject]}]\n", "f:2:38",
-	  "'events' knows no event 'server.eject' (did you mean 'server.ejected'?)" },
+	{ ZK "webhooks: [{url: 'http://a', events: [eject]}]\n", "f:2:38",
+	  "'events' knows no event 'eject' (did you mean 'ejected'?)" },
 	{ ZK "webhooks: [{url: 'http://a', events: [5.5.5.5.5.5.5]}]\n", "f:2:38",
 	  "knows no event" },
 	{ ZK "outputs: [{}]\n", "f:2:11", "neither 'ketama' nor 'nutcracker'" },
@@ -432,7 +433,7 @@ END_TEST
 /* What is dumped reads back to the same. */
 START_TEST(dump_is_a_configuration)
 {
-	parse_good(ZK "id: a\nwebhooks: [{url: 'http://a', events: [pool.panic]}]\n"
+	parse_good(ZK "id: a\nwebhooks: [{url: 'http://a', events: [store lost]}]\n"
 		      "outputs: [{pool: p, ketama: /k, command: [/c]}]\nmetrics: ':1'\n");
 	json_t *dump = agent_config_to_json(config), *again;
 	char *text = json_dumps(dump, 0);
@@ -493,6 +494,19 @@ START_TEST(every_option_is_documented)
 }
 END_TEST
 
+/* Whoever reads the log of decisions and whoever is told by webhook see the same words. */
+START_TEST(verdicts_are_events)
+{
+	for (unsigned v = 0; v <= VERDICT_BLIND_ENDED; v++) {
+		unsigned i = 0;
+		while (i < AGENT_EVENT_MAX &&
+		       strcmp(agent_event_name(i), verdict_what_text((enum verdict_what)v)) != 0)
+			i++;
+		ck_assert_msg(i < AGENT_EVENT_MAX, "%s", verdict_what_text((enum verdict_what)v));
+	}
+}
+END_TEST
+
 START_TEST(the_sample_is_right)
 {
 	options.config_file = "deploy/samples/agent.yml";
@@ -540,6 +554,7 @@ int main(void)
 	tcase_add_test(t, loading);
 	tcase_add_test(t, dump_is_a_configuration);
 	tcase_add_test(t, every_option_is_documented);
+	tcase_add_test(t, verdicts_are_events);
 	tcase_add_test(t, the_sample_is_right);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);

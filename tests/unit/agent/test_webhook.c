@@ -168,7 +168,7 @@ START_TEST(one_event)
 {
 	start();
 	uint64_t before_ms = clock_wall_us() / 1000;
-	send_event("pool.panic", 7);
+	send_event("panic begun", 7);
 	ck_assert_uint_eq(seen_count, 0); /* nothing happens within the call */
 	until_empty();
 	ck_assert_uint_eq(seen_count, 1);
@@ -179,7 +179,7 @@ START_TEST(one_event)
 	ck_assert_str_eq(seen[0].expect, "");
 	ck_assert_int_eq(number_of(0), 7);
 	const json_t *b = seen[0].body;
-	ck_assert_str_eq(json_string_value(json_object_get(b, "event")), "pool.panic");
+	ck_assert_str_eq(json_string_value(json_object_get(b, "event")), "panic begun");
 	ck_assert_str_eq(json_string_value(json_object_get(b, "agent")), "agent-1");
 	ck_assert_int_eq(json_integer_value(json_object_get(b, "sequence")), 1);
 	ck_assert_uint_ge((uint64_t)json_integer_value(json_object_get(b, "time")), before_ms);
@@ -192,7 +192,7 @@ START_TEST(tried_again_in_order)
 {
 	answers(500, 503, 200);
 	start();
-	for (int i = 0; i < 5; i++) send_event("pool.step", i);
+	for (int i = 0; i < 5; i++) send_event("applied", i);
 	until_empty();
 	ck_assert_uint_eq(seen_count, 7);
 	for (int i = 0; i < 7; i++) ck_assert_int_eq(number_of(i), i < 2 ? 0 : i - 2);
@@ -207,7 +207,7 @@ START_TEST(pauses_grow)
 	answers(500, 500, 500);
 	start();
 	uint64_t begin = clock_now_us();
-	send_event("pool.step", 1);
+	send_event("applied", 1);
 	until_empty();
 	uint64_t took_ms = (clock_now_us() - begin) / 1000;
 	ck_assert_uint_eq(seen_count, 4);
@@ -216,7 +216,7 @@ START_TEST(pauses_grow)
 	answers(0, 0, 0);
 	script[4] = 500; /* begins anew after a success */
 	script_count = 5;
-	send_event("pool.step", 2);
+	send_event("applied", 2);
 	until_empty();
 	ck_assert_uint_eq(seen_count, 6);
 }
@@ -227,7 +227,7 @@ START_TEST(a_receiver_that_hangs)
 	specs[0].timeout_ms = 100;
 	answers(HANG, 200, 200);
 	start();
-	send_event("pool.step", 1);
+	send_event("applied", 1);
 	until_empty();
 	ck_assert_uint_eq(seen_count, 2);
 	ck_assert_uint_eq(counts().failed, 1);
@@ -238,8 +238,8 @@ START_TEST(a_receiver_that_is_not_there)
 {
 	evhttp_del_accept_socket(http, bound);
 	start();
-	send_event("pool.step", 1);
-	send_event("pool.step", 2);
+	send_event("applied", 1);
+	send_event("applied", 2);
 	pass(100);
 	ck_assert_uint_eq(seen_count, 0);
 	ck_assert_uint_ge(counts().failed, 1);
@@ -255,7 +255,7 @@ START_TEST(redirects_are_not_followed)
 {
 	answers(302, 302, 200);
 	start();
-	send_event("pool.step", 1);
+	send_event("applied", 1);
 	until_empty();
 	ck_assert_uint_eq(seen_count, 3);
 	for (int i = 0; i < 3; i++) ck_assert_str_eq(seen[i].path, "/hook0?x=1");
@@ -267,8 +267,8 @@ START_TEST(a_long_answer_is_cut)
 {
 	answers(BIG, 200, 200);
 	start();
-	send_event("pool.step", 1);
-	send_event("pool.step", 2);
+	send_event("applied", 1);
+	send_event("applied", 2);
 	until_empty();
 	ck_assert_uint_eq(seen_count, 2);
 	ck_assert_uint_eq(counts().sent, 2);
@@ -283,7 +283,7 @@ START_TEST(bodies_are_signed)
 	char hex[128] = "sha256=";
 	specs[0].secret.text = "Jefe's secret";
 	start();
-	for (int i = 0; i < 2; i++) send_event("server.ejected", i);
+	for (int i = 0; i < 2; i++) send_event("ejected", i);
 	until_empty();
 	for (int i = 0; i < 2; i++) {
 		HMAC(EVP_sha256(), "Jefe's secret", 13, (unsigned char *)seen[i].text,
@@ -297,12 +297,12 @@ END_TEST
 
 START_TEST(each_gets_what_it_wants)
 {
-	char *wanted[] = { "server.ejected", "pool.panic", NULL };
+	char *wanted[] = { "ejected", "panic begun", NULL };
 	specs[1].events = (struct text_list){ wanted, 2 };
 	config.webhook_count = 2;
 	start();
-	send_event("pool.step", 1);
-	send_event("pool.panic", 2);
+	send_event("applied", 1);
+	send_event("panic begun", 2);
 	send_event("something.new", 3);
 	until_empty();
 	unsigned second = 0;
@@ -322,7 +322,7 @@ START_TEST(queues_are_apart)
 	snprintf(urls[0], sizeof(urls[0]), "http://127.0.0.1:1/");
 	config.webhook_count = 2;
 	start();
-	for (int i = 0; i < 3; i++) send_event("pool.step", i);
+	for (int i = 0; i < 3; i++) send_event("applied", i);
 	while (counts().sent < 3) pass(5);
 	ck_assert_uint_eq(counts().waiting, 3);
 	ck_assert_uint_eq(seen_count, 3);
@@ -335,9 +335,9 @@ START_TEST(the_oldest_is_dropped)
 	limits.queue_max = 3;
 	answers(HANG, 200, 200);
 	start();
-	send_event("pool.step", 0);
+	send_event("applied", 0);
 	while (seen_count < 1) pass(5);
-	for (int i = 1; i < 6; i++) send_event("pool.step", i);
+	for (int i = 1; i < 6; i++) send_event("applied", i);
 	ck_assert_uint_eq(counts().waiting, 3);
 	ck_assert_uint_eq(counts().dropped, 3);
 	until_empty(); /* 0 was on its way */
@@ -353,13 +353,13 @@ START_TEST(too_old_is_given_up)
 	for (int i = 0; i < SEEN_MAX; i++) script[i] = 500;
 	script_count = SEEN_MAX;
 	start();
-	send_event("pool.step", 1);
+	send_event("applied", 1);
 	until_empty();
 	ck_assert_uint_eq(counts().dropped, 1);
 	ck_assert_uint_eq(counts().sent, 0);
 	ck_assert_uint_ge(seen_count, 2);
 	script_count = 0;
-	send_event("pool.step", 2);
+	send_event("applied", 2);
 	until_empty();
 	ck_assert_uint_eq(counts().sent, 1);
 }
@@ -371,7 +371,7 @@ START_TEST(too_long_is_dropped)
 	memset(text, 'x', WEBHOOK_BODY_MAX);
 	text[WEBHOOK_BODY_MAX] = 0;
 	start();
-	webhooks_send(w, "pool.step", json_pack("{s:s}", "why", text));
+	webhooks_send(w, "applied", json_pack("{s:s}", "why", text));
 	ck_assert_uint_eq(counts().waiting, 0);
 	ck_assert_uint_eq(counts().dropped, 1);
 	free(text);
@@ -382,7 +382,7 @@ START_TEST(freed_in_the_middle)
 {
 	answers(HANG, HANG, HANG);
 	start();
-	for (int i = 0; i < 3; i++) send_event("pool.step", i);
+	for (int i = 0; i < 3; i++) send_event("applied", i);
 	while (seen_count < 1) pass(5);
 	webhooks_free(&w);
 	ck_assert_ptr_null(w);
@@ -394,7 +394,7 @@ START_TEST(nobody_to_tell)
 {
 	config.webhook_count = 0;
 	start();
-	send_event("pool.step", 1);
+	send_event("applied", 1);
 	ck_assert_uint_eq(counts().waiting, 0);
 }
 END_TEST
