@@ -5,17 +5,13 @@ demo.sh runs it. Every claim it prints is checked; one that does not hold is mar
 exit status 1. Everything it starts dies with it, whatever ends it.
 """
 
-import contextlib
-import ctypes
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
@@ -25,152 +21,10 @@ import redis
 from pymemcache.client.base import Client as Memcache
 from pymemcache.exceptions import MemcacheError
 
-HOST = "127.0.0.1"
+from stage import (HOST, KEEP, Server, Wrong, check, find_program, perform, run, say, title,
+                   wait_for, wait_for_enter)
+
 KEYS = 300
-LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG = 1
-
-
-class Stopped(Exception):
-    """A signal asked us to end."""
-
-
-class Wrong(Exception):
-    """The demo cannot go on."""
-
-
-# --- what is said ---------------------------------------------------------------------------------
-
-BOLD, RED, PLAIN = ("\033[1m", "\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
-wrong = []
-
-
-def title(text):
-    print(f"\n{BOLD}== {text}{PLAIN}", flush=True)
-
-
-def say(text):
-    print(f"   {text}", flush=True)
-
-
-def check(holds, text):
-    """Print a claim; remember it when it does not hold."""
-    if holds:
-        print(f"   ok: {text}", flush=True)
-    else:
-        print(f"   {RED}WRONG: {text}{PLAIN}", flush=True)
-        wrong.append(text)
-
-
-def wait_for(what, seconds, text):
-    """The first true result of what(), or Wrong."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        result = what()
-        if result:
-            return result
-        time.sleep(0.01)
-    raise Wrong(f"{text}: not within {seconds} s")
-
-
-# --- processes ------------------------------------------------------------------------------------
-
-def find_program(name):
-    """Daemons live in sbin, which is not in every user's PATH."""
-    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if not path:
-        raise Wrong(f"{name} is not installed: run deploy/install-deps.sh")
-    return path
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind((HOST, 0))
-        return s.getsockname()[1]
-
-
-def answers(port):
-    try:
-        socket.create_connection((HOST, port), 1).close()
-        return True
-    except OSError:
-        return False
-
-
-class Processes:
-    """Everything we start, so that close() ends it, by pid."""
-
-    def __init__(self, workdir):
-        self.workdir = workdir
-        self.live = []
-
-    def start(self, argv, log, **kwargs):
-        parent = os.getpid()
-
-        def child():
-            # Should we be killed outright, the children go too.
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
-        with open(os.path.join(self.workdir, log), "ab") as out:
-            # A session of their own: Ctrl-C reaches only us, and we stop them in order.
-            proc = subprocess.Popen(argv, preexec_fn=child, start_new_session=True,
-                                    stdin=subprocess.DEVNULL, cwd=self.workdir,
-                                    **{"stdout": out, "stderr": out, **kwargs})
-        self.live.append(proc)
-        return proc
-
-    def stop(self, proc, sig=signal.SIGTERM, patience=5):
-        if proc.poll() is None:
-            proc.send_signal(sig)
-            try:
-                proc.wait(patience)
-            except subprocess.TimeoutExpired:
-                proc.kill()
-                proc.wait()
-        if proc in self.live:
-            self.live.remove(proc)
-        return proc.returncode
-
-    def close(self):
-        for proc in self.live:
-            proc.terminate()
-        for proc in self.live[:]:
-            self.stop(proc, patience=2)
-
-
-class Server:
-    """One memcached or redis-server on a port of its own, which it keeps when it returns."""
-
-    def __init__(self, processes, program, name):
-        self.processes, self.program, self.name = processes, find_program(program), name
-        self.proc, self.port = None, None
-        for _ in range(5):
-            self.port = free_port()  # somebody else may take it before the server does
-            if self.start():
-                return
-        raise Wrong(f"{program} does not start: see {processes.workdir}/{name}.log")
-
-    def start(self):
-        if self.program.endswith("memcached"):
-            argv = [self.program, "-l", HOST, "-p", str(self.port), "-U", "0", "-t", "1",
-                    "-m", "64"]
-            if os.geteuid() == 0:
-                argv += ["-u", "root"]
-        else:
-            argv = [self.program, "--bind", HOST, "--port", str(self.port), "--save", "",
-                    "--appendonly", "no", "--daemonize", "no"]
-        self.proc = self.processes.start(argv, self.name + ".log")
-        with contextlib.suppress(Wrong):
-            wait_for(lambda: self.proc.poll() is not None or answers(self.port), 5, self.name)
-        # A port that answers may be another program's, and ours gone.
-        time.sleep(0.05)
-        return self.proc.poll() is None and answers(self.port)
-
-    @property
-    def line(self):
-        return f"{HOST}:{self.port}:1 {self.name}"
 
 
 # --- the proxy ------------------------------------------------------------------------------------
@@ -262,13 +116,6 @@ class Proxy:
         url = f"http://{HOST}:{self.metrics_port}{path}"
         with urllib.request.urlopen(url, timeout=5) as reply:
             return reply.status, reply.read().decode()
-
-
-def run(argv, stdin=""):
-    """(exit status, output of both kinds)"""
-    done = subprocess.run(argv, input=stdin, text=True, timeout=60, check=False,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return done.returncode, done.stdout
 
 
 def tally(owners, names):
@@ -499,8 +346,8 @@ def act_numbers(proxy):
           "/healthz and /readyz say 200")
 
 
-def more(proxy, keep):
-    title("Try it yourself" + ("" if keep else " (make demo KEEP=1 leaves all this running)"))
+def more(proxy):
+    title("Try it yourself" + ("" if KEEP else " (make demo KEEP=1 leaves all this running)"))
     say(f"telnet {proxy.mc_host} {proxy.mc_port}             # then: set k 0 0 2, hi, get k, stats")
     say(f"redis-cli -h {proxy.redis_host} -p {proxy.redis_port}")
     say(f"redis-benchmark -h {proxy.redis_host} -p {proxy.redis_port} -q -P 16 -t set,get")
@@ -518,77 +365,33 @@ def act_end(processes, proxy):
     check(status == 0, f"the proxy drained and ended with status {status}")
 
 
-def play(binary, workdir, keep):
-    began = time.monotonic()
-    processes = Processes(workdir)
-    try:
-        title("Three memcached, three redis, one proxy")
-        caches = [Server(processes, "memcached", f"cache{i}") for i in (1, 2, 3)]
-        stores = [Server(processes, "redis-server", f"store{i}") for i in (1, 2, 3)]
-        proxy = Proxy(processes, binary, caches, stores)
-        for server in caches + stores:
-            say(f"{server.name}: {os.path.basename(server.program)} on port {server.port}, "
-                f"pid {server.proc.pid}")
-        say(f"proxy:  memcached on {proxy.mc_host}:{proxy.mc_port}, Redis on "
-            f"{proxy.redis_host}:{proxy.redis_port}, pid {proxy.proc.pid}")
-        say(f"config: {proxy.config}")
-        mc = Memcache((proxy.mc_host, proxy.mc_port), timeout=5, default_noreply=False)
-        keys, owners = act_keys(proxy, caches, mc)
-        act_multi(proxy, keys, owners, mc)
-        act_tools(proxy, mc)
-        act_redis(proxy, stores)
-        act_failure(processes, proxy, keys, owners, caches, mc)
-        act_topology(processes, proxy, keys)
-        act_numbers(proxy)
-        more(proxy, keep)
-        if keep:
-            print("\nEnter (or Ctrl-C) ends it all. ", end="", flush=True)
-            with contextlib.suppress(Stopped):
-                if not sys.stdin.readline():
-                    signal.pause()  # no terminal: until a signal
-        mc.close()
-        act_end(processes, proxy)
-    finally:
-        signals(signal.SIG_IGN)
-        processes.close()
-    return time.monotonic() - began
-
-
-def signals(handler):
-    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sig, handler)
-
-
-def on_signal(number, frame):
-    raise Stopped(signal.Signals(number).name)
-
-
-def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: demo.py PATH-OF-twinring-proxy")
-    keep = os.environ.get("KEEP", "") not in ("", "0")
-    workdir = tempfile.mkdtemp(prefix="twinring-demo.")
-    signals(on_signal)
-    status = 1
-    try:
-        seconds = play(sys.argv[1], workdir, keep)
-        status = 1 if wrong else 0
-        print(f"\n{len(wrong)} claims did not hold" if wrong
-              else f"\nAll as it should be ({seconds:.1f} s). Everything is stopped.")
-    except Stopped as e:
-        print(f"\nStopped by {e}.")
-        status = 130
-    except (Wrong, OSError, redis.RedisError, MemcacheError, subprocess.SubprocessError,
-            KeyError, ValueError) as e:
-        print(f"\n{RED}demo failed: {type(e).__name__}: {e}{PLAIN}")
-        for name in ("proxy.log",):
-            with contextlib.suppress(OSError), open(os.path.join(workdir, name),
-                                                    encoding="utf-8", errors="replace") as f:
-                print("".join(f.readlines()[-10:]))
-    finally:
-        shutil.rmtree(workdir, ignore_errors=True)
-    sys.exit(status)
+def play(processes, binary):
+    title("Three memcached, three redis, one proxy")
+    caches = [Server(processes, "memcached", f"cache{i}") for i in (1, 2, 3)]
+    stores = [Server(processes, "redis-server", f"store{i}") for i in (1, 2, 3)]
+    proxy = Proxy(processes, binary, caches, stores)
+    for server in caches + stores:
+        say(f"{server.name}: {os.path.basename(server.program)} on port {server.port}, "
+            f"pid {server.proc.pid}")
+    say(f"proxy:  memcached on {proxy.mc_host}:{proxy.mc_port}, Redis on "
+        f"{proxy.redis_host}:{proxy.redis_port}, pid {proxy.proc.pid}")
+    say(f"config: {proxy.config}")
+    mc = Memcache((proxy.mc_host, proxy.mc_port), timeout=5, default_noreply=False)
+    keys, owners = act_keys(proxy, caches, mc)
+    act_multi(proxy, keys, owners, mc)
+    act_tools(proxy, mc)
+    act_redis(proxy, stores)
+    act_failure(processes, proxy, keys, owners, caches, mc)
+    act_topology(processes, proxy, keys)
+    act_numbers(proxy)
+    more(proxy)
+    if KEEP:
+        wait_for_enter()
+    mc.close()
+    act_end(processes, proxy)
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) != 2:
+        sys.exit("usage: demo.py PATH-OF-twinring-proxy")
+    perform(lambda processes: play(processes, sys.argv[1]), ["proxy.log"])
