@@ -8,19 +8,24 @@
 
 /* --- one pool as JSON ------------------------------------------------------------------------- */
 
+/* As the coordinator names a spec: by the change that made it. */
+static int64_t spec_id(const struct view *v)
+{
+	return v->spec_node.stat.mzxid;
+}
+
 /* What to call it, worst first. */
 static const char *pool_condition(const struct view *v)
 {
 	const char *told = out_string(v->status, "state");
 	int64_t seen = json_integer_value(json_object_get(v->status, "spec_version"));
-	bool current = json_is_integer(json_object_get(v->status, "spec_version")) &&
-		       seen == v->spec_node.stat.version;
+	bool current =
+	    json_is_integer(json_object_get(v->status, "spec_version")) && seen == spec_id(v);
 	if (v->spec_node.rc != STORE_OK) return "no spec";
 	if (v->spec == NULL) return "rejected";
 	if (!v->has_state || v->ring == NULL)
 		return v->state_node.rc == STORE_OK ? "broken" : "new";
-	if (!current && v->state.spec_version != (uint64_t)v->spec_node.stat.version)
-		return "pending";
+	if (!current && v->state.spec_version != (uint64_t)spec_id(v)) return "pending";
 	return *told != '\0' ? told : "ok";
 }
 
@@ -40,8 +45,8 @@ static json_t *pool_ejected(const struct view *v)
 static json_t *pool_rejected(const struct view *v)
 {
 	json_t *told = json_object_get(v->status, "rejected");
-	if (json_is_object(told) && json_integer_value(json_object_get(
-					v->status, "spec_version")) == v->spec_node.stat.version)
+	if (json_is_object(told) &&
+	    json_integer_value(json_object_get(v->status, "spec_version")) == spec_id(v))
 		return json_incref(told);
 	for (uint32_t i = 0; v->spec == NULL && i < v->issues.count; i++)
 		if (!v->issues.items[i].warning)
@@ -65,16 +70,15 @@ static json_t *pool_json(const struct view *v)
 {
 	const struct pool_spec *now = view_pool(v);
 	bool there = v->spec_node.rc == STORE_OK;
-	json_t *out =
-	    json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:o, s:o}", "pool", v->name,
-		      "state", pool_condition(v), "spec_version",
-		      integer_or_null(there, (uint64_t)v->spec_node.stat.version),
-		      "applied_version", integer_or_null(v->has_state, v->state.spec_version),
-		      "epoch", integer_or_null(v->has_state, v->state.epoch), "step",
-		      integer_or_null(v->has_state, v->state.step), "ring",
-		      v->has_state ? v->state.ring : NULL, "servers",
-		      integer_or_null(now != NULL, now != NULL ? now->server_count : 0), "ejected",
-		      pool_ejected(v), "rejected", pool_rejected(v), "blocked_on", blocked_on(v));
+	json_t *out = json_pack(
+	    "{s:s, s:s, s:o, s:o, s:o, s:o, s:s?, s:o, s:o, s:o, s:o}", "pool", v->name, "state",
+	    pool_condition(v), "spec_version", integer_or_null(there, (uint64_t)spec_id(v)),
+	    "applied_version", integer_or_null(v->has_state, v->state.spec_version), "epoch",
+	    integer_or_null(v->has_state, v->state.epoch), "step",
+	    integer_or_null(v->has_state, v->state.step), "ring",
+	    v->has_state ? v->state.ring : NULL, "servers",
+	    integer_or_null(now != NULL, now != NULL ? now->server_count : 0), "ejected",
+	    pool_ejected(v), "rejected", pool_rejected(v), "blocked_on", blocked_on(v));
 	if (v->state_node.rc == STORE_OK && v->problem.why[0] != '\0')
 		json_object_set_new(
 		    out, "problem",

@@ -72,12 +72,14 @@ class Tree:
         ring = self.json("ring", name, path)
         self.write(f"pools/{name}/rings/{ring['ring']}", ring["body"])
         lineage = json.loads(self.read("cluster"))["lineage"]
+        [pool_status] = self.json("status", name)["pools"]
+        version = pool_status["spec_version"]
         state = {"lineage": lineage, "epoch": epoch, "step": 0, "ring": ring["ring"],
                  "ejected": [{"server": s, "since": 1700000000000, "why": "dead"} for s in ejected],
-                 "spec_version": shown["version"], "lease_ms": 60000, "goal": None, **options}
+                 "spec_version": version, "lease_ms": 60000, "goal": None, **options}
         self.write(f"pools/{name}/state", json.dumps(state))
         self.write(f"pools/{name}/status", json.dumps({
-            "spec_version": shown["version"], "state": "ok", "rejected": None, "blocked_on": [],
+            "spec_version": version, "state": "ok", "rejected": None, "blocked_on": [],
             "epoch": epoch, "step": 0, "since": 1700000000000}))
 
 
