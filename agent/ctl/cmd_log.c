@@ -15,10 +15,11 @@ static void log_print(const struct ctl *c, const char *name, const struct client
 	else {
 		char time[32];
 		const char *pool = out_string(doc, "pool"), *why = out_string(doc, "why");
+		const char *server = out_string(doc, "server");
 		out_time((uint64_t)json_integer_value(json_object_get(doc, "time")), time);
-		out_line("%s  %s  %s%s%s%s%s", time, out_string(doc, "agent"), pool,
-			 *pool != '\0' ? ": " : "", out_string(doc, "what"),
-			 *why != '\0' ? ": " : "", why);
+		out_line("%s  %s  %s%s%s%s%s%s%s", time, out_string(doc, "agent"), pool,
+			 *pool != '\0' ? ": " : "", server, *server != '\0' ? " " : "",
+			 out_string(doc, "what"), *why != '\0' ? ": " : "", why);
 		fflush(stdout);
 	}
 	json_decref(doc);
