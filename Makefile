@@ -76,7 +76,7 @@ unit: $(UNIT) ## build the unit tests
 
 # --- demo: make demo; make demo KEEP=1 ---------------------------------------------------------------
 .PHONY: demo
-demo: ## packages, build, servers, proxy, real clients: see it work; KEEP=1 leaves it running
+demo: ## packages, build, then proxy and control plane with real servers and clients; KEEP=1 leaves them running
 	@MAKE='$(MAKE)' KEEP='$(KEEP)' deploy/demo.sh
 
 # --- check: everything, ending in "N passed, N failed" ------------------------------------------------

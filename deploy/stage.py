@@ -168,7 +168,7 @@ class Server:
         return f"{HOST}:{self.port}:1 {self.name}"
 
 
-# --- the frame around an act ------------------------------------------------------------------------
+# --- the frame around an act ----------------------------------------------------------------------
 
 def signals(handler):
     for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
