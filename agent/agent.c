@@ -27,10 +27,12 @@ static void agent_on_topology(void *ctx, const json_t *doc, uint64_t version, bo
 	struct topology *t;
 	if (topology_from_json(doc, &t, &at) != ERR_NONE) {
 		log_error("topology %llu: %s: %s", (unsigned long long)version, at.where, at.why);
+		agent_count(&a->metrics, AGENT_METRIC_topologies_refused);
 		return;
 	}
 	topology_free(&a->topology);
 	a->topology = t;
+	agent_count(&a->metrics, AGENT_METRIC_topologies);
 	log_notice("topology %llu%s", (unsigned long long)version,
 		   confirmed ? "" : ", from the cache, not confirmed");
 	push_topology(a->push, doc);
@@ -41,6 +43,7 @@ static void agent_on_topology(void *ctx, const json_t *doc, uint64_t version, bo
 static void agent_on_read(void *ctx)
 {
 	struct agent *a = ctx;
+	agent_count(&a->metrics, AGENT_METRIC_reads);
 	/* A lease is only given on while the tree can be read. */
 	push_lease(a->push, a->connected && reader_confirmed_us(a->reader) ? LEASE_MS : 0);
 	agent_report(a);
@@ -55,6 +58,7 @@ static void agent_on_decision(void *ctx, const char *what, const char *pool, con
 			      const char *why)
 {
 	struct agent *a = ctx;
+	agent_count_decision(a, what);
 	agent_webhook(
 	    a, what,
 	    json_pack("{s:s, s:s?, s:s}", "pool", pool, "server", server, "why", why ? why : ""));
@@ -63,6 +67,8 @@ static void agent_on_decision(void *ctx, const char *what, const char *pool, con
 static void agent_on_elected(void *ctx, bool elected)
 {
 	struct agent *a = ctx;
+	if (elected) agent_count(&a->metrics, AGENT_METRIC_elections);
+	agent_gauge(&a->metrics, AGENT_METRIC_coordinator, elected);
 	coordinator_elect(a->coordinator, elected);
 }
 
@@ -71,6 +77,7 @@ static void agent_on_session(void *ctx, enum store_session session)
 	struct agent *a = ctx;
 	bool was = a->connected;
 	a->connected = session != STORE_LOST;
+	agent_count_session(a, session);
 	keeper_session(a->keeper, session);
 	if (a->coordinator) coordinator_session(a->coordinator, session);
 	if (a->election) election_session(a->election, session);
@@ -151,6 +158,7 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	struct push_events push = { agent_on_push, agent_on_health, a };
 	struct reader_events reader = { agent_on_topology, agent_on_read, a };
 	struct coordinator_events decisions = { agent_on_decision, a };
+	agent_start_metrics(a);
 	a->webhooks = webhooks_new(a->loop, c);
 	a->outputs = outputs_new(a->loop, c);
 	a->push = push_new(a->loop, c->run_dir, &push, where_out);
@@ -174,7 +182,7 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	agent_register(a);
 	io_timer_init(&a->second, a->loop, agent_on_second, a);
 	io_timer_set(&a->second, SECOND_US);
-	return ERR_NONE;
+	return agent_open_pages(a, where_out);
 }
 
 enum err agent_new(struct io_loop *l, const struct agent_config *config, struct agent **agent_out,
@@ -213,6 +221,7 @@ void agent_free(struct agent **a)
 	push_free(&x->push);
 	outputs_free(&x->outputs);
 	webhooks_free(&x->webhooks);
+	agent_close_metrics(x);
 	agent_free_suspects(x);
 	topology_free(&x->topology);
 	free(x);

@@ -8,11 +8,14 @@
 
 #include "agent/agent_config.h"
 #include "common/io.h"
+#include "common/net.h"
 
 struct agent;
 
 enum err agent_new(struct io_loop *l, const struct agent_config *config, struct agent **agent_out,
 		   struct err_at *where_out);
+/* Where /metrics is served; false: nowhere. */
+bool agent_metrics_name(const struct agent *a, char name[NET_NAME_MAX]);
 /* A clean stop of the whole host, or of a test: no longer registered. */
 void agent_deregister(struct agent *a);
 /* Sets *a to NULL; NULL is a no-op. Ephemeral nodes go with the session. */

@@ -16,6 +16,9 @@ static void agent_on_vote(void *ctx, const struct nanny_vote *v)
 	char node[NODE_NAME_MAX], path[STORE_PATH_MAX];
 	if (v->restarted) log_notice("pool %s: server %s was restarted", v->pool, v->server);
 	if (!v->changed) return;
+	agent_count(&a->metrics, AGENT_METRIC_vote_changes);
+	if (v->bad) metric_add(&a->metrics.m[AGENT_METRIC_votes], 1);
+	else metric_sub(&a->metrics.m[AGENT_METRIC_votes], 1);
 	node_name(node, v->server);
 	pool_path(path, v->pool, "votes/%.150s/%.100s", node, a->config->id);
 	log_notice("pool %s: server %s is %s%s%s", v->pool, v->server, v->bad ? "bad" : "good",

@@ -3,6 +3,7 @@
 #define TWINRING_AGENT_AGENT_PRIV_H
 
 #include "agent/agent.h"
+#include "agent/agent_metrics.h"
 #include "agent/coordinator.h"
 #include "agent/election.h"
 #include "agent/keeper.h"
@@ -33,6 +34,9 @@ struct agent {
 	struct suspicion *suspicions;
 	bool connected;
 	struct io_timer second;
+	uint64_t started_us; /* monotonic */
+	struct agent_metrics metrics;
+	struct http_pages *pages;
 	char doubt[200]; /* why the nanny abstains; empty: it does not */
 };
 
@@ -44,6 +48,12 @@ void agent_report(struct agent *a);
 void agent_on_health(void *ctx, const char *proxy, const json_t *event);
 void agent_check_suspects(struct agent *a);
 void agent_free_suspects(struct agent *a);
+/* agent_observe.c: counters, /metrics and so on. */
+void agent_start_metrics(struct agent *a);
+enum err agent_open_pages(struct agent *a, struct err_at *where_out);
+void agent_close_metrics(struct agent *a);
+void agent_count_decision(struct agent *a, const char *what);
+void agent_count_session(struct agent *a, enum store_session session);
 /* agent_nanny.c: probing and voting. */
 bool agent_start_nanny(struct agent *a);
 void agent_want_probes(struct agent *a);

@@ -104,6 +104,20 @@ static int fail(const struct err_at *at)
 	return 1;
 }
 
+/* What a script that started us must know. */
+static void print_ready(const struct agent *agent, const struct agent_config *c)
+{
+	char name[NET_NAME_MAX];
+	bool metrics = agent_metrics_name(agent, name);
+	json_t *line = json_pack("{s:s, s:i, s:s?}", "id", c->id, "pid", (int)getpid(), "metrics",
+				 metrics ? name : NULL);
+	fputs("ready ", stdout);
+	json_dumpf(line, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(line);
+}
+
 static int run(struct program *p, const struct agent_options *o, const struct agent_config *c,
 	       int *ready_fd)
 {
@@ -117,10 +131,7 @@ static int run(struct program *p, const struct agent_options *o, const struct ag
 	log_notice("twinring-agent " TWINRING_VERSION " %s follows %s", c->id, c->source.text);
 	daemon_notify("READY=1");
 	if (o->daemonize) daemon_ready(ready_fd);
-	else {
-		printf("ready {\"id\":\"%s\",\"pid\":%d}\n", c->id, (int)getpid());
-		fflush(stdout);
-	}
+	else print_ready(agent, c);
 	program_on_watchdog(-1, 0, p);
 	while (!p->stopped) io_loop_turn(&p->loop);
 	daemon_notify("STOPPING=1");
