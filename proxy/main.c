@@ -80,10 +80,14 @@ static void print_ready(const struct proxy *p)
 		      bound_name(exporter_fd(p->exporter, EXPORTER_JSON)), "metrics",
 		      bound_name(exporter_fd(p->exporter, EXPORTER_HTTP)), "control",
 		      control ? json_string(control) : json_null(), "pid", (int)getpid());
-	fputs("ready ", stdout);
-	json_dumpf(line, stdout, JSON_COMPACT);
-	putchar('\n');
+	char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+	if (!text) {
+		log_crit("out of memory");
+		exit(1);
+	}
+	printf("ready %s\n", text);
 	fflush(stdout);
+	free(text);
 	json_decref(line);
 }
 
