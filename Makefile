@@ -164,7 +164,14 @@ format: ## format the C sources; FORMAT_CHECK=1 only says which are not
 SYSCONFDIR ?= /etc
 INSTALL := \
 	755:$(B)/twinring-proxy:$(PREFIX)/bin/twinring-proxy \
+	755:$(B)/twinring-agent:$(PREFIX)/bin/twinring-agent \
 	755:$(B)/twinringctl:$(PREFIX)/bin/twinringctl \
+	$(foreach f,$(wildcard deploy/twinring-agent.8),644:$(f):$(PREFIX)/share/man/man8/$(notdir $(f))) \
+	$(foreach f,$(wildcard deploy/twinring-agent.yml.5),644:$(f):$(PREFIX)/share/man/man5/$(notdir $(f))) \
+	$(foreach f,$(wildcard deploy/twinring-agent.service),\
+		644:$(f):$(PREFIX)/lib/systemd/system/$(notdir $(f))) \
+	$(foreach f,$(wildcard deploy/twinring-agent.completion.bash),\
+		644:$(f):$(PREFIX)/share/bash-completion/completions/twinring-agent) \
 	644:deploy/twinringctl.8:$(PREFIX)/share/man/man8/twinringctl.8 \
 	644:deploy/twinringctl.completion.bash:$(PREFIX)/share/bash-completion/completions/twinringctl \
 	644:deploy/twinring-proxy.8:$(PREFIX)/share/man/man8/twinring-proxy.8 \
@@ -183,7 +190,7 @@ install: all ## install under DESTDIR and PREFIX; NUTCRACKER=1 also under that p
 		install -D -m $${entry%%:*} $$from $$to && echo "  $$to" || exit 1; \
 	done
 	@sed -i 's,/usr/bin/twinring,$(PREFIX)/bin/twinring,' \
-		$(DESTDIR)$(PREFIX)/lib/systemd/system/twinring-proxy.service
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/twinring-*.service
 	$(if $(NUTCRACKER),ln -sf twinring-proxy $(DESTDIR)$(PREFIX)/bin/nutcracker)
 uninstall: ## remove what install put there, configuration and data excepted
 	@for entry in $(INSTALL); do rm -f $(DESTDIR)$${entry##*:}; done
