@@ -13,10 +13,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import env  # noqa: E402
+from harness.agent import Plane  # noqa: E402
 from harness.fake import FakeServer  # noqa: E402
 from harness.proxy import Proxy  # noqa: E402
 from harness.relay import ChaosRelay  # noqa: E402
 from harness.servers import Memcached, Nutcracker, Redis, start_all  # noqa: E402
+from harness.zookeeper import Ensemble  # noqa: E402
 
 
 class World:
@@ -115,6 +117,18 @@ def module_world(request):
         yield w
     finally:
         w.end(keep=bool(os.environ.get("TWINRING_KEEP")))
+
+
+@pytest.fixture(scope="module")
+def zookeeper(module_world):
+    """One ZooKeeper server for tests that do not harm it."""
+    return module_world.add(Ensemble(module_world.dir, "zk")).launch()
+
+
+@pytest.fixture
+def plane(world, zookeeper):
+    """A cluster of its own on it."""
+    return Plane(world, zookeeper)
 
 
 def _too_long(signum, frame):

@@ -49,9 +49,13 @@ class ChaosRelay:
     def text(self):
         return f"127.0.0.1:{self.port}"
 
+    def listener(self):
+        """Where connections arrive; subclasses have it elsewhere."""
+        return socket.socket()
+
     def listen(self):
         """Accept (again)."""
-        self.sock = socket.socket()
+        self.sock = self.listener()
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.sock.bind(self.addr)
         self.sock.listen(512)
