@@ -166,12 +166,9 @@ INSTALL := \
 	755:$(B)/twinring-proxy:$(PREFIX)/bin/twinring-proxy \
 	755:$(B)/twinring-agent:$(PREFIX)/bin/twinring-agent \
 	755:$(B)/twinringctl:$(PREFIX)/bin/twinringctl \
-	$(foreach f,$(wildcard deploy/twinring-agent.8),644:$(f):$(PREFIX)/share/man/man8/$(notdir $(f))) \
-	$(foreach f,$(wildcard deploy/twinring-agent.yml.5),644:$(f):$(PREFIX)/share/man/man5/$(notdir $(f))) \
-	$(foreach f,$(wildcard deploy/twinring-agent.service),\
-		644:$(f):$(PREFIX)/lib/systemd/system/$(notdir $(f))) \
-	$(foreach f,$(wildcard deploy/twinring-agent.completion.bash),\
-		644:$(f):$(PREFIX)/share/bash-completion/completions/twinring-agent) \
+	644:deploy/twinring-agent.8:$(PREFIX)/share/man/man8/twinring-agent.8 \
+	644:deploy/twinring-agent.completion.bash:$(PREFIX)/share/bash-completion/completions/twinring-agent \
+	644:deploy/twinring-agent.service:$(PREFIX)/lib/systemd/system/twinring-agent.service \
 	644:deploy/twinringctl.8:$(PREFIX)/share/man/man8/twinringctl.8 \
 	644:deploy/twinringctl.completion.bash:$(PREFIX)/share/bash-completion/completions/twinringctl \
 	644:deploy/twinring-proxy.8:$(PREFIX)/share/man/man8/twinring-proxy.8 \

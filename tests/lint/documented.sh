@@ -6,11 +6,15 @@ status=0
 complain() { echo "$1"; status=1; }
 
 # Command line: every long option in the manual page and in the completion.
-for option in $("$BUILD/twinring-proxy" --help | grep -oE '^ .*--[a-z-]+' | grep -oE '[a-z-]+$' | sed 's/^--//'); do
-	grep -qF -- "\\-\\-$(echo "$option" | sed 's/-/\\-/g')" deploy/twinring-proxy.8 ||
-		complain "deploy/twinring-proxy.8: no --$option"
-	grep -qF -- "--$option" deploy/bash-completion || complain "deploy/bash-completion: no --$option"
-done
+options() { # PROGRAM COMPLETION
+	for option in $("$BUILD/$1" --help | grep -oE '^ .*--[a-z-]+' | grep -oE '[a-z-]+$' | sed 's/^--//'); do
+		grep -qF -- "\\-\\-$(echo "$option" | sed 's/-/\\-/g')" "deploy/$1.8" ||
+			complain "deploy/$1.8: no --$option"
+		grep -qF -- "--$option" "$2" || complain "$2: no --$option"
+	done
+}
+options twinring-proxy deploy/bash-completion
+options twinring-agent deploy/twinring-agent.completion.bash
 
 # twinringctl: every command and option in the manual page; the completion is what it prints.
 ctl=$BUILD/twinringctl
