@@ -169,6 +169,23 @@ static bool work_read_state(struct pool_work *w, const struct mirror_node *node)
 		return false;
 	}
 	w->has_state = true;
+	if (w->epoch_floor < w->state.epoch) w->epoch_floor = w->state.epoch;
+	return true;
+}
+
+/* A state that was deleted, or put back from a backup, says less than there has been: the status
+ * that was written with it remembers. False: not read yet. */
+static bool work_know_epoch(struct pool_work *w)
+{
+	char path[STORE_PATH_MAX];
+	pool_path(path, w->name, "status");
+	const struct mirror_node *node = mirror_data(w->c->mirror, path);
+	if (node->state == MIRROR_PENDING) return false;
+	if (node->state != MIRROR_OK) return true;
+	json_t *doc = json_loadb(node->data.p, node->data.n, 0, NULL);
+	json_int_t epoch = json_integer_value(json_object_get(doc, "epoch"));
+	if (epoch > 0 && w->epoch_floor < (uint64_t)epoch) w->epoch_floor = (uint64_t)epoch;
+	json_decref(doc);
 	return true;
 }
 
@@ -180,7 +197,9 @@ static void work_pass(struct pool_work *w)
 	const struct mirror_node *spec = mirror_data(w->c->mirror, spec_path);
 	const struct mirror_node *state = mirror_data(w->c->mirror, state_path);
 	w->seen = spec->state == MIRROR_OK;
-	if (w->busy || spec->state != MIRROR_OK || !work_read_state(w, state)) return;
+	if (w->busy || spec->state != MIRROR_OK || !work_read_state(w, state) ||
+	    !work_know_epoch(w))
+		return;
 	work_apply_spec(w, spec, state);
 	/* Also under a spec that is refused: the one before is in force, and its servers may fail.
 	 */

@@ -46,6 +46,7 @@ struct pool_work {
 
 	struct pool_state state; /* as read in this pass */
 	bool has_state;
+	uint64_t epoch_floor;	 /* the highest epoch that there has been: agents never go back */
 	struct verdict *verdict; /* NULL: to be loaded */
 	struct decision *decisions;
 	struct rejoining *rejoining;

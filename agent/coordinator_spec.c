@@ -87,7 +87,9 @@ static void work_next_state(const struct pool_work *w, const char *hex, struct p
 			there |= strcmp(w->spec->pool->servers[k].ring_name, server) == 0;
 		if (!there) pool_state_restore(next, server);
 	}
-	if (strcmp(next->ring, hex) != 0 || !w->has_state) next->epoch++;
+	bool gone_back = next->epoch < w->epoch_floor;
+	if (gone_back) next->epoch = w->epoch_floor;
+	if (strcmp(next->ring, hex) != 0 || !w->has_state || gone_back) next->epoch++;
 	if (!pool_state_set_lineage(next, w->c->lineage)) abort();
 	snprintf(next->ring, sizeof(next->ring), "%s", hex);
 	next->step = 0;

@@ -81,7 +81,9 @@ void work_report(struct pool_work *w, const struct mirror_node *spec)
 	    "rejected",
 	    refused ? json_pack("{s:s, s:s}", "where", w->refused.where, "why", w->refused.why)
 		    : json_null(),
-	    "blocked_on", blocked, "epoch", (json_int_t)w->state.epoch, "step", (int)w->state.step);
+	    "blocked_on", blocked, "epoch",
+	    (json_int_t)(w->has_state ? w->state.epoch : w->epoch_floor), "step",
+	    (int)w->state.step);
 	if (!doc) abort();
 	if (!pending) work_write_status(w, doc);
 	json_decref(doc);
