@@ -4,7 +4,7 @@
 
 #include "common/log.h"
 
-#include <uthash.h>
+#include "common/memory.h"
 
 enum { RETRY_US = 1000000 };
 

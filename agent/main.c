@@ -10,6 +10,7 @@
 #include "agent/options.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/memory.h"
 
 struct program {
 	struct io_loop loop;
@@ -172,6 +173,7 @@ static int serve(const struct agent_options *o, const struct agent_config *c)
 
 int main(int argc, char **argv)
 {
+	memory_abort_when_out();
 	struct agent_options o;
 	if (!agent_options_parse(argc, argv, &o, stderr)) return 1;
 	if (agent_options_inform(&o, stdout)) return 0;

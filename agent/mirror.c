@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <uthash.h>
+#include "common/memory.h"
 
 enum { GATHER_US = 5000, RETRY_US = 500000 };
 

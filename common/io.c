@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 bool io_loop_init(struct io_loop *l)
@@ -40,7 +41,8 @@ void io_watch_set(struct io_watch *w, short want)
 	if (added) event_del(&w->ev);
 	event_assign(&w->ev, w->ev.ev_base, w->ev.ev_fd, (short)(want | EV_PERSIST),
 		     w->ev.ev_evcallback.evcb_cb_union.evcb_callback, w->ev.ev_evcallback.evcb_arg);
-	if (want != IO_NONE) event_add(&w->ev, NULL);
+	/* Only for want of memory, the kernel's or ours; unwatched, it would be forgotten for ever. */
+	if (want != IO_NONE && event_add(&w->ev, NULL) != 0) abort();
 }
 
 void io_watch_stop(struct io_watch *w)
@@ -61,7 +63,7 @@ void io_timer_init(struct io_timer *t, struct io_loop *l, io_fn fn, void *owner)
 void io_timer_set(struct io_timer *t, uint64_t us)
 {
 	struct timeval tv = { .tv_sec = (time_t)(us / 1000000), .tv_usec = (long)(us % 1000000) };
-	evtimer_add(&t->ev, &tv);
+	if (evtimer_add(&t->ev, &tv) != 0) abort();
 }
 
 bool io_timer_armed(const struct io_timer *t)

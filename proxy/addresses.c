@@ -7,7 +7,7 @@
 #include "common/log.h"
 #include "common/resolver.h"
 
-#include <uthash.h>
+#include "common/memory.h"
 
 enum { GATHER_US = 20000 }; /* changes that come together make one new snapshot */
 

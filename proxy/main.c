@@ -5,6 +5,7 @@
 
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "common/net.h"
 #include "proxy/exporter.h"
 #include "proxy/proxy.h"
@@ -141,6 +142,7 @@ static int serve(const struct options *o, struct config *c)
 
 int main(int argc, char **argv)
 {
+	memory_abort_when_out();
 	struct options o;
 	if (!options_parse(argc, argv, &o, stderr)) return 1;
 	if (options_inform(&o)) return 0;

@@ -6,7 +6,7 @@
 #include "common/topology_ring.h"
 #include "proxy/routes/hash.h"
 
-#include <uthash.h>
+#include "common/memory.h"
 
 /* --- identities ------------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@
 #include "proxy/client.h"
 #include "proxy/destination.h"
 
-#include <uthash.h>
+#include "common/memory.h"
 
 enum {
 	MODERATE_IN_FLIGHT = 32, /* under less load than this a reply is never held up */
