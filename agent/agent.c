@@ -44,8 +44,6 @@ static void agent_on_read(void *ctx)
 {
 	struct agent *a = ctx;
 	agent_count(&a->metrics, AGENT_METRIC_reads);
-	/* A lease is only given on while the tree can be read. */
-	push_lease(a->push, a->connected && reader_confirmed_us(a->reader) ? LEASE_MS : 0);
 	agent_report(a);
 }
 
@@ -107,6 +105,26 @@ static void agent_on_mirror(void *ctx)
 {
 	struct agent *a = ctx;
 	if (a->nanny) agent_want_probes(a);
+}
+
+/* A lease is only given on while the store itself says that what we know is current: a session that
+ * seems to live says nothing of the sort. */
+static void agent_on_synced(void *ctx, enum store_rc rc, const struct store_stat *stat,
+			    const char *path)
+{
+	(void)stat;
+	(void)path;
+	struct agent *a = ctx;
+	push_lease(a->push, rc == STORE_OK && reader_confirmed_us(a->reader) ? LEASE_MS : 0);
+}
+
+static void agent_on_confirm(int fd, short what, void *owner)
+{
+	(void)fd;
+	(void)what;
+	struct agent *a = owner;
+	if (a->connected) store_sync(a->store, agent_on_synced, a);
+	io_timer_set(&a->confirm, a->config->confirm_ms * 1000ull);
 }
 
 static void agent_on_second(int fd, short what, void *owner)
@@ -176,12 +194,14 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 		if (!a->coordinator || !a->election) return ERR_NOMEM;
 	}
 	snprintf(cache, sizeof(cache), "%.500s/tree.json", c->state_dir);
-	a->reader = reader_new(a->loop, a->store, cache, &reader);
+	a->reader = reader_new(a->loop, a->store, cache, c->reread_ms, &reader);
 	if (!a->reader) return ERR_NOMEM;
 	if (c->source.kind == AGENT_SOURCE_FILE) agent_found_cluster(a);
 	agent_register(a);
 	io_timer_init(&a->second, a->loop, agent_on_second, a);
 	io_timer_set(&a->second, SECOND_US);
+	io_timer_init(&a->confirm, a->loop, agent_on_confirm, a);
+	io_timer_set(&a->confirm, c->confirm_ms * 1000ull);
 	return agent_open_pages(a, where_out);
 }
 
@@ -209,7 +229,10 @@ void agent_free(struct agent **a)
 {
 	struct agent *x = *a;
 	if (!x) return;
-	if (x->reader) io_timer_stop(&x->second);
+	if (x->reader) {
+		io_timer_stop(&x->second);
+		io_timer_stop(&x->confirm);
+	}
 	nanny_free(&x->nanny);
 	/* First, so that every call that is under way gets its answer while its owner still is. */
 	store_free(&x->store);

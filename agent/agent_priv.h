@@ -33,7 +33,7 @@ struct agent {
 	struct topology *topology; /* newest, parsed; NULL: none yet */
 	struct suspicion *suspicions;
 	bool connected;
-	struct io_timer second;
+	struct io_timer second, confirm;
 	uint64_t started_us; /* monotonic */
 	struct agent_metrics metrics;
 	struct http_pages *pages;

@@ -10,8 +10,7 @@
 #include "common/tree_topology.h"
 
 enum {
-	GATHER_US = 10000,    /* changes that come so close together are read together */
-	REREAD_US = 60000000, /* even when no watch fired: one may have been lost      */
+	GATHER_US = 10000, /* changes that come so close together are read together */
 	RETRY_US = 1000000,
 	POOLS_MAX = 4096,
 };
@@ -22,6 +21,7 @@ struct reader {
 	struct reader_events events;
 	char *cache;
 	struct io_timer timer;
+	uint64_t reread_us;	   /* a watch may have been lost */
 	struct reader_pool *pools; /* in force, sorted by name */
 	uint32_t pool_count;
 	json_t *routes, *doc;
@@ -255,7 +255,7 @@ static void reader_finish(struct reader *r, struct round *round)
 	const json_t *before = r->doc;
 	reader_compose(r, version, true);
 	if (r->doc != before && r->cache) cache_save(r->cache, r->doc, r->pools, r->pool_count);
-	io_timer_set(&r->timer, r->again ? GATHER_US : REREAD_US);
+	io_timer_set(&r->timer, r->again ? GATHER_US : r->reread_us);
 	r->again = false;
 	r->events.on_read(r->events.ctx);
 }
@@ -427,12 +427,14 @@ static void reader_from_cache(struct reader *r)
 		   (unsigned long long)version);
 }
 
-struct reader *reader_new(struct io_loop *l, struct store *s, const char *cache,
+struct reader *reader_new(struct io_loop *l, struct store *s, const char *cache, uint32_t reread_ms,
 			  const struct reader_events *events)
 {
 	struct reader *r = calloc(1, sizeof(*r));
 	if (!r) return NULL;
-	*r = (struct reader){ .loop = l, .store = s, .events = *events };
+	*r = (struct reader){
+		.loop = l, .store = s, .events = *events, .reread_us = reread_ms * 1000ull
+	};
 	if (cache) r->cache = strdup(cache);
 	set_text(&r->problem, "the tree has not been read yet");
 	io_timer_init(&r->timer, l, reader_on_timer, r);

@@ -35,7 +35,8 @@ struct reader_events {
 struct reader;
 
 /* `cache`: file of the last good tree, or NULL. A good one is in force at once. */
-struct reader *reader_new(struct io_loop *l, struct store *s, const char *cache,
+/* reread_ms: everything is read again so often, whatever watches say. */
+struct reader *reader_new(struct io_loop *l, struct store *s, const char *cache, uint32_t reread_ms,
 			  const struct reader_events *events);
 /* Something may have changed: read soon. */
 void reader_poke(struct reader *r);

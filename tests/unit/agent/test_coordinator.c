@@ -78,7 +78,7 @@ static void start(void)
 	coordinator = coordinator_new(&loop, rig.store, "me", &told);
 	coordinator_session(coordinator, STORE_NEW_SESSION);
 	coordinator_elect(coordinator, true);
-	reader = reader_new(&loop, rig.store, cache, &read);
+	reader = reader_new(&loop, rig.store, cache, 60000, &read);
 	reader_poke(reader);
 	keeper = keeper_new(&loop, rig.store);
 	keeper_session(keeper, STORE_NEW_SESSION);
