@@ -9,7 +9,7 @@
 #include "proxy/inbuf.h"
 
 enum {
-	REPLY_BITS_FIRST = 16, /* of a client that has not been seen to get any */
+	REPLY_BITS_FIRST = 16,	  /* of a client that has not been seen to get any */
 	CLIENT_CHUNK = 4096 - 64, /* bytes of replies gathered in one piece, once there are many */
 	CLIENT_BIG_CHUNK = 16384 - 64,
 	CLIENT_IOV = 64,
@@ -102,9 +102,8 @@ static void client_write_answer(struct client *c, struct request *req, const str
 	enum err e = n >= BUF_REF_MIN && client_memory_is_short(c) ? ERR_NOMEM : a->err;
 	if (e) {
 		scratch_clear(&core->text);
-		req->pool->codec->encode_failure(req->info, e, a->server,
-						 req->pool->spec->on_error, req->key_count,
-						 &core->text);
+		req->pool->codec->encode_failure(req->info, e, a->server, req->pool->spec->on_error,
+						 req->key_count, &core->text);
 		outq_copy(&core->bufs, q, core->text.p, core->text.n, client_chunk(q));
 	} else if (a->chain) {
 		outq_move(&core->bufs, q, a->chain, client_chunk(q));
@@ -415,8 +414,8 @@ static size_t client_parse_one(struct client *c, struct buf *b, const char *data
 		client_stop_reading(c);
 		return 0;
 	}
-	enum parse_result r = way.codec->parse_request(&c->core->parser, &way.limits, data, n,
-						       resume, &cmd, &skip);
+	enum parse_result r =
+	    way.codec->parse_request(&c->core->parser, &way.limits, data, n, resume, &cmd, &skip);
 	if (r == PARSE_NEED) return 0;
 	*resume = (struct parse_resume){ 0 };
 	if (r != PARSE_OK) client_refuse(c, way.entry, r, &cmd, skip);
