@@ -41,7 +41,7 @@ void io_watch_set(struct io_watch *w, short want)
 	if (added) event_del(&w->ev);
 	event_assign(&w->ev, w->ev.ev_base, w->ev.ev_fd, (short)(want | EV_PERSIST),
 		     w->ev.ev_evcallback.evcb_cb_union.evcb_callback, w->ev.ev_evcallback.evcb_arg);
-	/* Only for want of memory, the kernel's or ours; unwatched, it would be forgotten for ever. */
+	/* Fails for want of memory only; what is not watched would be forgotten for ever. */
 	if (want != IO_NONE && event_add(&w->ev, NULL) != 0) abort();
 }
 

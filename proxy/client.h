@@ -45,7 +45,7 @@ struct client {
 	uint32_t cork_us; /* CORKED: low bits of the time until when            */
 	uint16_t listener;
 	uint8_t flags;	    /* enum client_flag */
-	uint8_t reply_bits; /* replies of late had up to 2^this bytes: what one in flight may bring */
+	uint8_t reply_bits; /* replies of late had up to 2^this bytes */
 };
 
 /* Take over an accepted, non-blocking descriptor. */
