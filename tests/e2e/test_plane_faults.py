@@ -68,7 +68,7 @@ class Rig:
 def test_row_55_one_of_three_zookeepers_dies(world):
     rig = Rig(world, 3)
     rig.ensemble.wait_leader().kill()
-    wait_for(lambda: rig.ensemble.leader() and rig.plane.zk.exists("cluster"), 15, "a new leader")
+    wait_for(lambda: rig.ensemble.leader() and rig.plane.answers(), 15, "a new leader")
     rig.works(1)
     calm(rig.checker)
 
@@ -86,7 +86,7 @@ def test_row_56_no_quorum(world):
     fresh = rig.plane.proxy(rig.agent)
     assert fresh.ring() == {"s0", "s1", "s2"}, "a proxy that starts meanwhile is served"
     rig.ensemble.restart()
-    wait_for(lambda: rig.plane.zk.exists("cluster"), 15, "the quorum")
+    wait_for(lambda: rig.plane.answers(), 15, "the quorum")
     rig.works(1)
     follows(fresh, 3001)
     calm(rig.checker)
@@ -110,7 +110,7 @@ def test_row_58_everything_dies(world):
     assert other.hello()["topology"]["version"] == version
     second = load(world, other, 1)
     rig.ensemble.restart()
-    wait_for(lambda: rig.plane.zk.exists("cluster"), 15, "ZooKeeper")
+    wait_for(lambda: rig.plane.answers(), 15, "ZooKeeper")
     rig.works(1)
     follows(other, 3001)
     assert rig.plane.names("live") == [rig.agent.id]
@@ -153,7 +153,7 @@ def test_row_60_another_lineage(world, plane):
     plane.wait_status("ok")
     checker = load(world, proxy)
     agent.kill()
-    plane.zk.delete("pools", recursive=True)
+    plane.delete_tree("pools")
     plane.put("cluster", {"format": 1, "lineage": "another"})
     plane.set_spec(spec("memcached", servers[:2]))
     agent.launch()
@@ -276,6 +276,6 @@ def test_row_53_broken_cache(world, how):
     rig.agent.launch()
     assert rig.proxy.shown()["pools"]["p"]["timeout_ms"] == 3001
     rig.ensemble.restart()
-    wait_for(lambda: rig.plane.zk.exists("cluster"), 15, "ZooKeeper")
+    wait_for(lambda: rig.plane.answers(), 15, "ZooKeeper")
     rig.works(2)
     calm(rig.checker)

@@ -250,7 +250,7 @@ def test_removed_pool_needs_its_tombstone(world, plane):
     proxy = plane.proxy(agent, ("p",))
     plane.wait_status("ok", "q")
     wait_for(lambda: set(proxy.shown()["pools"]) == {"p", "q"}, 5, "both pools")
-    plane.zk.delete("pools/q", recursive=True)
+    plane.delete_tree("pools/q")
     plane.set_spec(spec("memcached", [a], timeout_ms=3000))
     wait_for(lambda: proxy.shown()["pools"]["p"]["timeout_ms"] == 3000, 5, "the edit")
     assert set(proxy.shown()["pools"]) == {"p", "q"}, "a deleted node removed a pool"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 from kazoo.client import KazooClient
-from kazoo.exceptions import NodeExistsError, NoNodeError
+from kazoo.exceptions import NodeExistsError, NoNodeError, NotEmptyError, SessionExpiredError
 
 from . import env
 from .process import LaunchFailed, Process
@@ -132,7 +132,7 @@ class Plane:
     def __init__(self, world, ensemble, init=True):
         self.world, self.ensemble = world, ensemble
         self.chroot = f"/t{uuid.uuid4().hex[:12]}"
-        self.zk = KazooClient(ensemble.hosts, timeout=10,
+        self.zk = KazooClient(ensemble.hosts, timeout=30,
                               connection_retry={"max_tries": -1, "delay": 0.05, "max_delay": 0.3},
                               command_retry={"max_tries": 3, "delay": 0.05, "max_delay": 0.3})
         self.zk.start(timeout=15)
@@ -156,6 +156,23 @@ class Plane:
             self.zk.create(path, data, makepath=True)
         except NodeExistsError:
             self.zk.set(path, data)
+
+    def answers(self):
+        """Can the tree be read? Our own session may be dead; kazoo makes another."""
+        try:
+            return self.zk.exists("cluster")
+        except SessionExpiredError:
+            return None
+
+    def delete_tree(self, path):
+        """All below it, too, while the coordinator may still be writing there."""
+        def gone():
+            try:
+                self.zk.delete(path, recursive=True)
+            except NotEmptyError:
+                return False
+            return True
+        env.wait_for(gone, 5, f"{path} to be gone")
 
     def raw(self, path):
         """The bytes, or None where there is no node."""
