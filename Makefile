@@ -15,6 +15,8 @@ san.release := -D_FORTIFY_SOURCE=2 -fstack-clash-protection
 san.asan := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer \
             -O1 -DPOOL_MALLOC
 san.tsan := -fsanitize=thread -O1
+# common/mutation.h: TWINRING_BUG=NAME switches a rule off, to see whether the tests notice
+san.mutations := -DTWINRING_MUTATIONS
 san.fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -O1 \
             -DPOOL_MALLOC
 hardening := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
