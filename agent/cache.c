@@ -6,7 +6,23 @@
 #include "common/ring_body.h"
 #include "common/saved.h"
 
-/* {"version": V, "routes": ..., "pools": {P: {"state": TEXT, "ring": TEXT}}}: states and ring
+static void cache_put_body(json_t *one, const char *key, const struct topology *body,
+			   struct scratch *text)
+{
+	char hex[RING_HEX_CHARS + 1];
+	if (body && ring_body_print(&body->pools[0], text, hex) == ERR_NONE)
+		json_object_set_new(one, key, json_stringn(text->p, text->n));
+}
+
+static enum err cache_get_body(const json_t *one, const char *key, const char *hex,
+			       const char *pool, struct topology **out, struct err_at *at)
+{
+	const json_t *text = json_object_get(one, key);
+	struct slice body = { json_string_value(text), json_string_length(text) };
+	return body.p ? ring_body_parse(body, hex, pool, out, at) : ERR_INVALID;
+}
+
+/* {"version": V, "routes": ..., "pools": {P: {"state": TEXT, "ring": TEXT, "next": TEXT}}}: states and ring
  * bodies as they stand in the tree, so that they are checked by the same code. */
 void cache_save(const char *path, const json_t *topology, const struct reader_pool *pools,
 		uint32_t count)
@@ -15,12 +31,11 @@ void cache_save(const char *path, const json_t *topology, const struct reader_po
 	struct err_at at = { 0 };
 	json_t *all = json_object();
 	for (uint32_t i = 0; i < count; i++) {
-		char hex[RING_HEX_CHARS + 1];
 		json_t *one = json_object();
 		if (pool_state_print(&pools[i].state, &text) == ERR_NONE)
 			json_object_set_new(one, "state", json_stringn(text.p, text.n));
-		if (ring_body_print(&pools[i].body->pools[0], &text, hex) == ERR_NONE)
-			json_object_set_new(one, "ring", json_stringn(text.p, text.n));
+		cache_put_body(one, "ring", pools[i].body, &text);
+		cache_put_body(one, "next", pools[i].next, &text);
 		json_object_set_new(all, pools[i].name, one);
 	}
 	json_t *doc = json_object();
@@ -38,19 +53,21 @@ void cache_save(const char *path, const json_t *topology, const struct reader_po
 
 static bool cache_load_pool(const char *name, const json_t *one, struct cached_pool *out)
 {
-	const json_t *state = json_object_get(one, "state"), *ring = json_object_get(one, "ring");
+	const json_t *state = json_object_get(one, "state");
 	struct err_at at = { 0 };
 	struct slice text = { json_string_value(state), json_string_length(state) };
-	struct slice body = { json_string_value(ring), json_string_length(ring) };
 	*out = (struct cached_pool){ 0 };
-	if (!text.p || !body.p) return false;
-	if (pool_state_parse(text, &out->state, &at) == ERR_NONE &&
-	    ring_body_parse(body, out->state.ring, name, &out->body, &at) == ERR_NONE &&
-	    (out->name = strdup(name)) != NULL)
-		return true;
+	if (!text.p) return false;
+	enum err e = pool_state_parse(text, &out->state, &at);
+	if (e == ERR_NONE)
+		e = cache_get_body(one, "ring", out->state.ring, name, &out->body, &at);
+	if (e == ERR_NONE && out->state.transition)
+		e = cache_get_body(one, "next", out->state.transition->next, name, &out->next, &at);
+	if (e == ERR_NONE && (out->name = strdup(name)) != NULL) return true;
 	log_warn("cache: pool %s: %s: %s", name, at.where, at.why);
 	pool_state_fini(&out->state);
 	topology_free(&out->body);
+	topology_free(&out->next);
 	return false;
 }
 

@@ -10,7 +10,7 @@
 struct cached_pool {
 	char *name;
 	struct pool_state state;
-	struct topology *body;
+	struct topology *body, *next; /* next: the other ring's of a transition, or NULL */
 };
 
 /* Failure is only logged. */

@@ -39,7 +39,7 @@ struct found_pool {
 	enum store_rc rc;
 	struct pool_state state;
 	int64_t mzxid;
-	struct topology *body;
+	struct topology *body, *next; /* NULL: the reader has it already */
 	char *problem;
 };
 
@@ -63,6 +63,7 @@ static void reader_pool_fini(struct reader_pool *p)
 	free(p->name);
 	pool_state_fini(&p->state);
 	topology_free(&p->body);
+	topology_free(&p->next);
 	free(p->problem);
 }
 
@@ -109,9 +110,11 @@ static void reader_compose(struct reader *r, uint64_t at_least, bool confirmed)
 	struct err_at at = { 0 };
 	json_t *doc = NULL;
 	if (!parts) abort();
-	for (uint32_t i = 0; i < r->pool_count; i++)
-		parts[i] = (struct tree_pool){ r->pools[i].name, &r->pools[i].state,
-					       &r->pools[i].body->pools[0] };
+	for (uint32_t i = 0; i < r->pool_count; i++) {
+		const struct reader_pool *p = &r->pools[i];
+		parts[i] = (struct tree_pool){ p->name, &p->state, &p->body->pools[0],
+					       p->next ? &p->next->pools[0] : NULL };
+	}
 	uint64_t version = at_least > r->version ? at_least : r->version;
 	enum err e = r->pool_count
 			 ? tree_topology(parts, r->pool_count, r->routes, version, &doc, NULL, &at)
@@ -146,6 +149,7 @@ static void round_free(struct round *round)
 		free(round->found[i].problem);
 		pool_state_fini(&round->found[i].state);
 		topology_free(&round->found[i].body);
+		topology_free(&round->found[i].next);
 	}
 	for (uint32_t i = 0; i < round->removed_count; i++) free(round->removed[i]);
 	free(round->removed);
@@ -167,6 +171,35 @@ static void found_refuse(struct found_pool *f, const char *where, const char *wh
 	char text[500];
 	snprintf(text, sizeof(text), "%s%s%s", where, where[0] ? ": " : "", why);
 	set_text(&f->problem, text);
+}
+
+/* Where `p` keeps the ring body called `hex`; NULL: nowhere. */
+static struct topology **reader_body(struct reader_pool *p, const char *hex)
+{
+	if (p->body && strcmp(p->state.ring, hex) == 0) return &p->body;
+	if (p->next && strcmp(p->state.transition->next, hex) == 0) return &p->next;
+	return NULL;
+}
+
+/* The body called `hex`, from where it is. */
+static struct topology *reader_move_body(struct reader_pool *p, struct topology **fresh,
+					 const char *hex)
+{
+	struct topology **at = *fresh ? fresh : reader_body(p, hex);
+	struct topology *body = *at;
+	*at = NULL;
+	return body;
+}
+
+static void reader_take_bodies(struct reader_pool *p, struct found_pool *f)
+{
+	const struct state_transition *t = f->state.transition;
+	struct topology *body = reader_move_body(p, &f->body, f->state.ring);
+	struct topology *next = t ? reader_move_body(p, &f->next, t->next) : NULL;
+	topology_free(&p->body);
+	topology_free(&p->next);
+	p->body = body;
+	p->next = next;
 }
 
 /* Make what was found of one pool the pool in force, unless it is worse. true: something changed.
@@ -196,14 +229,10 @@ static bool reader_take(struct reader *r, struct found_pool *f)
 	}
 	if (!p) p = reader_add(r, f->name);
 	set_text(&p->problem, NULL);
+	reader_take_bodies(p, f);
 	pool_state_fini(&p->state);
 	p->state = f->state;
 	f->state = (struct pool_state){ 0 };
-	if (f->body) {
-		topology_free(&p->body);
-		p->body = f->body;
-		f->body = NULL;
-	}
 	return true;
 }
 
@@ -265,28 +294,42 @@ static void round_release(struct round *round)
 	if (--round->outstanding == 0) reader_finish(round->reader, round);
 }
 
+static void found_take_body(struct found_pool *f, enum store_rc rc, struct slice data,
+			    const char *hex, struct topology **to)
+{
+	struct err_at at = { 0 };
+	if (rc == STORE_AWAY) f->round->away = true;
+	else if (rc != STORE_OK) found_refuse(f, hex, store_rc_text(rc));
+	else if (ring_body_parse(data, hex, f->name, to, &at) != ERR_NONE)
+		found_refuse(f, at.where, at.why);
+	round_release(f->round);
+}
+
 static void found_on_body(void *ctx, enum store_rc rc, struct slice data,
 			  const struct store_stat *stat)
 {
 	(void)stat;
 	struct found_pool *f = ctx;
-	struct err_at at = { 0 };
-	if (rc == STORE_AWAY) f->round->away = true;
-	else if (rc != STORE_OK) found_refuse(f, f->state.ring, store_rc_text(rc));
-	else if (ring_body_parse(data, f->state.ring, f->name, &f->body, &at) != ERR_NONE)
-		found_refuse(f, at.where, at.why);
-	round_release(f->round);
+	found_take_body(f, rc, data, f->state.ring, &f->body);
 }
 
-static void found_want_body(struct found_pool *f)
+static void found_on_next(void *ctx, enum store_rc rc, struct slice data,
+			  const struct store_stat *stat)
+{
+	(void)stat;
+	struct found_pool *f = ctx;
+	found_take_body(f, rc, data, f->state.transition->next, &f->next);
+}
+
+static void found_want_body(struct found_pool *f, const char *hex, store_data_fn fn)
 {
 	struct reader *r = f->round->reader;
-	const struct reader_pool *p = reader_find(r, f->name);
-	if (p && strcmp(p->state.ring, f->state.ring) == 0) return; /* bodies never change */
+	struct reader_pool *p = reader_find(r, f->name);
+	if (p && reader_body(p, hex)) return; /* bodies never change */
 	char path[STORE_PATH_MAX];
-	snprintf(path, sizeof(path), "pools/%.200s/rings/%s", f->name, f->state.ring);
+	snprintf(path, sizeof(path), "pools/%.200s/rings/%s", f->name, hex);
 	f->round->outstanding++;
-	store_get(r->store, path, false, found_on_body, f);
+	store_get(r->store, path, false, fn, f);
 }
 
 static void found_on_state(void *ctx, enum store_rc rc, struct slice data,
@@ -302,7 +345,9 @@ static void found_on_state(void *ctx, enum store_rc rc, struct slice data,
 		found_refuse(f, at.where, at.why);
 	else {
 		f->mzxid = stat->mzxid;
-		found_want_body(f);
+		found_want_body(f, f->state.ring, found_on_body);
+		if (f->state.transition)
+			found_want_body(f, f->state.transition->next, found_on_next);
 	}
 	round_release(f->round);
 }
@@ -418,6 +463,7 @@ static void reader_from_cache(struct reader *r)
 		struct reader_pool *p = reader_add(r, pools[i].name);
 		p->state = pools[i].state;
 		p->body = pools[i].body;
+		p->next = pools[i].next;
 		free(pools[i].name);
 	}
 	free(pools);

@@ -20,6 +20,7 @@ struct reader_pool {
 	char *name;
 	struct pool_state state;
 	struct topology *body; /* of exactly this pool */
+	struct topology *next; /* the other ring's of a transition; NULL: stable */
 	char *problem;	       /* why something newer is not in force; or NULL */
 };
 

@@ -1,5 +1,6 @@
 #include "common/pool_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/ring_body.h"
@@ -56,6 +57,20 @@ static const struct setting ejection_items[] = {
 };
 #undef FIELD
 
+#define FIELD(name) .offset = offsetof(struct state_transition, name)
+
+static const struct setting transition_items[] = {
+	{ .key = "next", .type = SETTING_CUSTOM, FIELD(next), .ops = &ring_ops },
+	{ .key = "dirty", .type = SETTING_BOOL, FIELD(dirty) },
+	{ .key = "back", .type = SETTING_BOOL, FIELD(back) },
+	{ .key = "paused", .type = SETTING_BOOL, FIELD(paused) },
+};
+#undef FIELD
+
+static const struct settings transition_settings = {
+	.title = "transition", .items = transition_items, .count = COUNT(transition_items),
+};
+
 static const struct settings ejection_settings = {
 	.title = "ejection", .items = ejection_items, .count = COUNT(ejection_items),
 };
@@ -86,6 +101,32 @@ static void state_read_ejected(struct pool_state *s, const struct node *doc, str
 	NODE_FOREACH (child, list) ejection_read(s, child, r);
 }
 
+static struct state_transition *transition_new(void)
+{
+	struct state_transition *t = calloc(1, sizeof(*t));
+	if (t == NULL || settings_defaults(&transition_rules_settings, &t->rules, SETTING_NATIVE))
+		return t;
+	free(t);
+	return NULL;
+}
+
+static void state_read_transition(struct pool_state *s, const struct node *doc, struct report *r)
+{
+	const struct node *n = node_get(doc, "transition");
+	if (n == NULL || n->kind == NODE_NULL) return;
+	if (!settings_expect(n, NODE_MAP, "transition", r)) return;
+	struct state_transition *t = s->transition = transition_new();
+	if (t == NULL) {
+		r->nomem = true;
+		return;
+	}
+	if (node_get(n, "next") == NULL) report_error(r, n, AT_VALUE, "'next' is missing");
+	settings_read_beside(&transition_rules_settings, &t->rules, n, &transition_settings, r);
+	settings_read_beside(&transition_settings, t, n, &transition_rules_settings, r);
+	if (strcmp(t->next, s->ring) == 0)
+		report_error(r, n, AT_VALUE, "'next' is the ring that is in force already");
+}
+
 static void state_read(struct pool_state *s, const struct node *doc, struct report *r)
 {
 	if (!settings_expect(doc, NODE_MAP, "state", r)) return;
@@ -94,6 +135,7 @@ static void state_read(struct pool_state *s, const struct node *doc, struct repo
 			report_error(r, doc, AT_VALUE, "'%s' is missing", state_items[i].key);
 	settings_read(&state_settings, s, doc, r);
 	state_read_ejected(s, doc, r);
+	state_read_transition(s, doc, r);
 }
 
 static json_t *state_load(struct slice text, struct report *r)
@@ -118,9 +160,6 @@ enum err pool_state_parse(struct slice text, struct pool_state *out, struct err_
 	struct node *root = doc != NULL ? node_from_json(doc, &r) : NULL;
 	if (root != NULL) state_read(out, root, &r);
 	node_free(&root);
-
-	json_t *goal = json_object_get(doc, "goal");
-	if (goal != NULL && !json_is_null(goal)) out->goal = json_incref(goal);
 	json_decref(doc);
 
 	if (where_out != NULL) *where_out = (struct err_at){ "$", "" };
@@ -145,6 +184,17 @@ static json_t *ejection_to_json(const struct ejection *e, enum detail detail)
 	return out;
 }
 
+static json_t *transition_to_json(const struct state_transition *t)
+{
+	json_t *out = settings_to_json(&transition_settings, t);
+	json_t *rules = settings_to_json(&transition_rules_settings, &t->rules);
+	bool good = out != NULL && rules != NULL && json_object_update(out, rules) == 0;
+	json_decref(rules);
+	if (good) return out;
+	json_decref(out);
+	return NULL;
+}
+
 /* NULL: no memory, or text that is no UTF-8. */
 static json_t *state_to_json(const struct pool_state *s, enum detail detail)
 {
@@ -153,8 +203,8 @@ static json_t *state_to_json(const struct pool_state *s, enum detail detail)
 	for (uint32_t i = 0; i < s->ejected_count; i++)
 		failed |= json_array_append_new(ejected, ejection_to_json(&s->ejected[i], detail));
 	failed |= json_object_set_new(out, "ejected", ejected);
-	failed |= s->goal != NULL ? json_object_set(out, "goal", s->goal)
-				  : json_object_set_new(out, "goal", json_null());
+	if (s->transition != NULL)
+		failed |= json_object_set_new(out, "transition", transition_to_json(s->transition));
 	if (!failed) return out;
 	json_decref(out);
 	return NULL;
@@ -233,14 +283,37 @@ void pool_state_restore(struct pool_state *s, const char *server)
 	memmove(&s->ejected[i], &s->ejected[i + 1], (--s->ejected_count - i) * sizeof(*s->ejected));
 }
 
+bool pool_state_begin_transition(struct pool_state *s, const char *next, enum phase phase)
+{
+	pool_state_end_transition(s);
+	s->transition = transition_new();
+	if (s->transition == NULL) return false;
+	snprintf(s->transition->next, sizeof(s->transition->next), "%s", next);
+	transition_set_phase(&s->transition->rules, phase);
+	return true;
+}
+
+void pool_state_end_transition(struct pool_state *s)
+{
+	if (s->transition == NULL) return;
+	settings_fini(&transition_rules_settings, &s->transition->rules);
+	free(s->transition);
+	s->transition = NULL;
+}
+
 bool pool_state_copy(struct pool_state *to, const struct pool_state *from)
 {
 	*to = *from;
 	bool good = settings_copy(&state_settings, to, from);
-	to->goal = json_deep_copy(from->goal);
+	to->transition = NULL;
 	to->ejected = NULL;
 	to->ejected_count = 0;
-	if (from->goal != NULL && to->goal == NULL) good = false;
+	if (good && from->transition != NULL) {
+		good = (to->transition = malloc(sizeof(*to->transition))) != NULL;
+		if (good) *to->transition = *from->transition;
+		good = good && settings_copy(&transition_rules_settings, &to->transition->rules,
+					     &from->transition->rules);
+	}
 	for (uint32_t i = 0; good && i < from->ejected_count; i++) {
 		const struct ejection *e = &from->ejected[i];
 		good = pool_state_eject(to, e->server, e->since_ms, e->why);
@@ -255,6 +328,6 @@ void pool_state_fini(struct pool_state *s)
 	for (uint32_t i = 0; i < s->ejected_count; i++)
 		settings_fini(&ejection_settings, &s->ejected[i]);
 	free(s->ejected);
-	json_decref(s->goal);
+	pool_state_end_transition(s);
 	*s = (struct pool_state){ 0 };
 }

@@ -13,6 +13,7 @@
 
 #include "common/err.h"
 #include "common/scratch.h"
+#include "common/transition.h"
 
 #define POOL_STATE_BYTES_MAX 2048
 
@@ -21,6 +22,15 @@ struct ejection {
 	char *server;	   /* its name in the ring                           */
 	uint64_t since_ms; /* Unix time, for people only; 0: not said        */
 	char *why;	   /* for people; NULL: not said                     */
+};
+
+/* A transition under way. `ring` is the old ring's until it has ended well. */
+struct state_transition {
+	struct transition_rules rules;
+	char next[65]; /* name of the other ring's body                               */
+	bool dirty;    /* a phase of the kind DUAL was entered: targets have been written */
+	bool back;     /* it shall lead back to `ring`                                */
+	bool paused;   /* by an operator                                              */
 };
 
 struct pool_state {
@@ -32,7 +42,7 @@ struct pool_state {
 	uint32_t ejected_count;
 	uint64_t spec_version; /* of the spec that it was made from             */
 	uint32_t lease_ms;     /* 0: strict                                     */
-	json_t *goal;	       /* where a transition leads; NULL: none          */
+	struct state_transition *transition; /* owned; NULL: stable              */
 };
 
 /* ERR_INVALID with a JSON path in *where_out (may be NULL) for anything that is not a whole state
@@ -60,6 +70,10 @@ const struct ejection *pool_state_ejection(const struct pool_state *s, const cha
 bool pool_state_set_lineage(struct pool_state *s, const char *lineage);
 /* `why` may be NULL. A server that is ejected already keeps its entry. */
 bool pool_state_eject(struct pool_state *s, const char *server, uint64_t since_ms, const char *why);
+/* Begin one: every slice in `phase`, defaults for the rest. False when out of memory. */
+bool pool_state_begin_transition(struct pool_state *s, const char *next, enum phase phase);
+/* NULL transition is a no-op. */
+void pool_state_end_transition(struct pool_state *s);
 /* No-op when it is not ejected. */
 void pool_state_restore(struct pool_state *s, const char *server);
 

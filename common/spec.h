@@ -22,7 +22,7 @@ enum pool_mode {
 	MODE_STORAGE, /* Redis as a store: nothing may be lost  */
 };
 
-enum transition {
+enum transition_kind {
 	TRANSITION_INSTANT,  /* the new ring at once                    */
 	TRANSITION_TWO_RING, /* step by step; refused until it exists   */
 };
@@ -79,7 +79,7 @@ struct spec {
 	struct topology *topology;    /* of exactly one pool                                  */
 	const struct pool_spec *pool; /* that one; no server of it is ejected                 */
 	enum pool_mode mode;
-	enum transition transition;
+	enum transition_kind transition;
 	uint32_t max_shrink_percent; /* 0..100                                                */
 	uint32_t confirm_shrink_to;  /* servers that shall be left; 0: not confirmed          */
 	enum on_rejoin on_rejoin;

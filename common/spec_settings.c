@@ -4,7 +4,7 @@
 
 /* Enums are stored through an unsigned by settings.c. */
 _Static_assert(sizeof(enum pool_mode) == sizeof(unsigned), "enum size");
-_Static_assert(sizeof(enum transition) == sizeof(unsigned), "enum size");
+_Static_assert(sizeof(enum transition_kind) == sizeof(unsigned), "enum size");
 _Static_assert(sizeof(enum on_rejoin) == sizeof(unsigned), "enum size");
 _Static_assert(sizeof(enum probe_kind) == sizeof(unsigned), "enum size");
 

@@ -55,21 +55,53 @@ json_t *pool_spec_to_json(const struct pool_spec *p)
 	return out;
 }
 
+static json_t *transition_to_json(const struct transition *t)
+{
+	json_t *out = settings_to_json(&transition_rules_settings, &t->rules);
+	put(&out, "lease_ms", json_integer(t->lease_ms));
+	put(&out, "next", pool_spec_to_json(t->next));
+	return out;
+}
+
 json_t *topology_to_json(const struct topology *t)
 {
-	json_t *pools = json_object();
-	for (uint32_t i = 0; i < t->pool_count; i++)
-		put(&pools, t->pools[i].name, pool_spec_to_json(&t->pools[i]));
+	json_t *pools = json_object(), *transitions = json_object();
+	for (uint32_t i = 0; i < t->pool_count; i++) {
+		const struct pool_spec *p = &t->pools[i];
+		put(&pools, p->name, pool_spec_to_json(p));
+		if (p->transition) put(&transitions, p->name, transition_to_json(p->transition));
+	}
 	json_t *out = settings_to_json(&topology_settings, t);
 	put(&out, "pools", pools);
+	if (json_object_size(transitions) > 0) put(&out, "transitions", transitions);
+	else json_decref(transitions);
 	if (t->routes != NULL) put(&out, "routes", json_deep_copy(t->routes));
 	return out;
 }
 
 /* --- copies ----------------------------------------------------------------------------------- */
 
+bool server_spec_same(const struct server_spec *a, const struct server_spec *b)
+{
+	return a->port == b->port && strcmp(a->ring_name, b->ring_name) == 0 &&
+	       strcmp(a->host, b->host) == 0;
+}
+
+static void pool_fini(struct pool_spec *p);
+
+static void transition_free(struct transition **t)
+{
+	if (*t == NULL) return;
+	settings_fini(&transition_rules_settings, &(*t)->rules);
+	if ((*t)->next != NULL) pool_fini((*t)->next);
+	free((*t)->next);
+	free(*t);
+	*t = NULL;
+}
+
 static void pool_fini(struct pool_spec *p)
 {
+	transition_free(&p->transition);
 	for (uint32_t i = 0; i < p->server_count; i++) server_fini(&p->servers[i]);
 	free(p->servers);
 	free(p->name);
@@ -84,18 +116,36 @@ static bool server_copy(struct server_spec *to, const struct server_spec *from)
 	return good && to->ring_name != NULL;
 }
 
+static struct transition *transition_copy(const struct transition *from);
+
 /* On failure `to` holds what pool_fini can free. */
 static bool pool_copy(struct pool_spec *to, const struct pool_spec *from)
 {
 	*to = *from;
 	bool good = settings_copy(&pool_settings, to, from);
 	to->name = strdup(from->name);
+	to->transition = NULL;
 	to->server_count = 0;
 	to->servers = calloc(from->server_count, sizeof(*to->servers));
 	if (!good || to->name == NULL || to->servers == NULL) return false;
 	for (uint32_t i = 0; i < from->server_count; i++, to->server_count++)
 		if (!server_copy(&to->servers[i], &from->servers[i])) good = false;
-	return good;
+	if (from->transition == NULL) return good;
+	to->transition = transition_copy(from->transition);
+	return good && to->transition != NULL;
+}
+
+/* NULL: no memory. */
+static struct transition *transition_copy(const struct transition *from)
+{
+	struct transition *to = malloc(sizeof(*to));
+	if (to == NULL) return NULL;
+	*to = *from;
+	bool good = settings_copy(&transition_rules_settings, &to->rules, &from->rules);
+	to->next = calloc(1, sizeof(*to->next));
+	if (to->next == NULL || !pool_copy(to->next, from->next)) good = false;
+	if (!good) transition_free(&to);
+	return to;
 }
 
 struct topology *topology_copy(const struct topology *t)

@@ -13,6 +13,7 @@
 #include "common/hash.h"
 #include "common/list.h"
 #include "common/ring.h"
+#include "common/transition.h"
 
 enum protocol { PROTOCOL_MEMCACHED, PROTOCOL_REDIS, PROTOCOL_MAX };
 
@@ -64,6 +65,8 @@ struct pool_spec {
 	uint32_t inflight_max;	  /* requests queued or unanswered per server connection */
 	uint32_t value_max_bytes; /* one value or bulk argument                      */
 	bool keepalive;		  /* SO_KEEPALIVE to servers                         */
+
+	struct transition *transition; /* on its way to another ring; NULL: stable. Owned */
 };
 
 struct topology {
@@ -85,15 +88,18 @@ const struct pool_spec *topology_pool(const struct topology *t, struct slice nam
 const struct pool_spec *topology_failover(const struct topology *t, const struct pool_spec *p);
 
 /* Parse and validate a whole snapshot ({lineage, epoch, step, version, pools: {NAME: {...}},
- * routes}); pools in the native spelling. On error nothing is allocated, the first problem is in
+ * transitions: {NAME: {phase, next: {...}, ...}}, routes}); pools in the native spelling. On error nothing is allocated, the first problem is in
  * *where_out with a JSON path, and *count_out (may be NULL) says how many there were. */
 enum err topology_from_json(const json_t *doc, struct topology **topology_out,
 			    struct err_at *where_out);
 
 /* The inverse: a new reference, every effective value spelled out. */
 json_t *topology_to_json(const struct topology *t);
-/* One pool of it, without its name: a new reference, NULL when out of memory. */
+/* One pool of it, without its name and its transition: a new reference, NULL when out of memory. */
 json_t *pool_spec_to_json(const struct pool_spec *p);
+
+/* By name and address; servers of the pools that a key's two owners by two rings belong to. */
+bool server_spec_same(const struct server_spec *a, const struct server_spec *b);
 
 /* Deep copy; NULL when out of memory. */
 struct topology *topology_copy(const struct topology *t);

@@ -286,6 +286,71 @@ void topology_check_failover(const struct topology *t, const struct node *nodes,
 	free(targets);
 }
 
+/* --- transitions ------------------------------------------------------------------------------ */
+
+#define FIELD(name) .offset = offsetof(struct transition, name)
+
+static const struct setting transition_items[] = {
+	{ .key = "lease_ms", .type = SETTING_U32, FIELD(lease_ms), .max = NUMBER_MAX },
+	{ .key = "next", .type = SETTING_READER },
+};
+#undef FIELD
+
+static const struct settings transition_settings = {
+	.title = "transition",
+	.items = transition_items,
+	.count = sizeof(transition_items) / sizeof(transition_items[0]),
+};
+
+static void transition_check_next(const struct pool_spec *p, const struct node *at,
+				  struct report *r)
+{
+	const struct pool_spec *next = p->transition->next;
+	if (next->protocol != p->protocol)
+		report_error(r, at, AT_VALUE, "pool '%.60s' cannot change its protocol", p->name);
+	if (next->server_connections != p->server_connections || next->redis_db != p->redis_db)
+		report_error(r, at, AT_VALUE,
+			     "pool '%.60s': only servers and ring may change in a transition",
+			     p->name);
+	if (p->transition->rules.storage && p->protocol != PROTOCOL_REDIS)
+		report_error(r, at, AT_VALUE, "pool '%.60s': mode storage is for Redis pools only",
+			     p->name);
+}
+
+static void transition_read(struct pool_spec *p, const struct node *n, struct report *r)
+{
+	if (!settings_expect(n, NODE_MAP, "transition", r)) return;
+	struct transition *t = p->transition = calloc(1, sizeof(*t));
+	if (t == NULL || (t->next = calloc(1, sizeof(*t->next))) == NULL ||
+	    !settings_defaults(&transition_rules_settings, &t->rules, SETTING_NATIVE)) {
+		r->nomem = true;
+		return;
+	}
+	settings_read_beside(&transition_rules_settings, &t->rules, n, &transition_settings, r);
+	settings_read_beside(&transition_settings, t, n, &transition_rules_settings, r);
+	const struct node *next = node_get(n, "next");
+	if (next == NULL) {
+		report_error(r, n, AT_VALUE, "'next' is missing");
+		return;
+	}
+	pool_read_native(t->next, p->name, next, NULL, r);
+	transition_check_next(p, next, r);
+}
+
+static void topology_read_transitions(struct topology *t, const struct node *map, struct report *r)
+{
+	if (!settings_expect(map, NODE_MAP, "transitions", r)) return;
+	NODE_FOREACH (child, map) {
+		/* ours, so that it may be written to */
+		struct pool_spec *p = NULL;
+		for (uint32_t i = 0; i < t->pool_count; i++)
+			if (t->pools[i].name && strcmp(t->pools[i].name, child->key) == 0)
+				p = &t->pools[i];
+		if (p == NULL) topology_report_no_pool(t, child->key, child, r);
+		else if (p->transition == NULL) transition_read(p, child, r);
+	}
+}
+
 /* --- a whole message -------------------------------------------------------------------------- */
 
 static void topology_read(struct topology *t, const struct node *doc, struct report *r)
@@ -293,6 +358,8 @@ static void topology_read(struct topology *t, const struct node *doc, struct rep
 	if (!settings_expect(doc, NODE_MAP, "topology", r)) return;
 	settings_read(&topology_settings, t, doc, r);
 	topology_read_pools(t, doc, node_get(doc, "pools"), r);
+	const struct node *transitions = node_get(doc, "transitions");
+	if (transitions != NULL) topology_read_transitions(t, transitions, r);
 	const struct node *routes = node_get(doc, "routes");
 	if (routes != NULL) topology_read_routes(t, routes, r);
 }

@@ -256,6 +256,8 @@ static const struct setting topology_items[] = {
 	  .help = "grows with every change" },
 	{ .key = "pools", .type = SETTING_READER, .unit = "mapping of pools",
 	  .help = "see *pool*" },
+	{ .key = "transitions", .type = SETTING_READER, .unit = "mapping of transitions, by pool",
+	  .help = "pools on their way to another ring" },
 	{ .key = "routes", .type = SETTING_READER, .unit = "mapping of routes", .help = "see *routes*" },
 };
 #undef FIELD

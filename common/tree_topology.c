@@ -19,6 +19,9 @@ static enum err tree_check_parts(const struct tree_pool *pools, uint32_t count,
 		if (strcmp(pools[i].state->lineage, pools[0].state->lineage) != 0)
 			return tree_invalid(where_out, pools[i].name,
 					    "the pools' states are of different lineages");
+		if ((pools[i].state->transition != NULL) != (pools[i].next != NULL))
+			return tree_invalid(where_out, pools[i].name,
+					    "a transition needs both rings");
 		for (uint32_t k = 0; k < i; k++)
 			if (strcmp(pools[i].name, pools[k].name) == 0)
 				return tree_invalid(where_out, pools[i].name, "the pool is twice");
@@ -27,12 +30,12 @@ static enum err tree_check_parts(const struct tree_pool *pools, uint32_t count,
 }
 
 /* NULL: no memory. */
-static json_t *tree_pool_json(const struct tree_pool *p)
+static json_t *tree_pool_json(const struct pool_state *state, const struct pool_spec *pool)
 {
-	json_t *out = pool_spec_to_json(p->pool), *servers = json_object_get(out, "servers");
-	int failed = json_array_size(servers) == p->pool->server_count ? 0 : -1;
-	for (uint32_t i = 0; failed == 0 && i < p->pool->server_count; i++) {
-		bool ejected = pool_state_ejection(p->state, p->pool->servers[i].ring_name) != NULL;
+	json_t *out = pool_spec_to_json(pool), *servers = json_object_get(out, "servers");
+	int failed = json_array_size(servers) == pool->server_count ? 0 : -1;
+	for (uint32_t i = 0; failed == 0 && i < pool->server_count; i++) {
+		bool ejected = pool_state_ejection(state, pool->servers[i].ring_name) != NULL;
 		failed = json_object_set_new(json_array_get(servers, i), "ejected",
 					     json_boolean(ejected));
 	}
@@ -42,16 +45,36 @@ static json_t *tree_pool_json(const struct tree_pool *p)
 }
 
 /* NULL: no memory. */
+static json_t *tree_transition_json(const struct tree_pool *p)
+{
+	const struct transition_rules *rules = &p->state->transition->rules;
+	json_t *out = settings_to_json(&transition_rules_settings, rules);
+	int failed = json_object_set_new(out, "lease_ms", json_integer(p->state->lease_ms));
+	failed |= json_object_set_new(out, "next", tree_pool_json(p->state, p->next));
+	if (failed == 0) return out;
+	json_decref(out);
+	return NULL;
+}
+
+/* NULL: no memory. */
 static json_t *tree_json(const struct tree_pool *pools, uint32_t count, const json_t *routes,
 			 uint64_t version)
 {
-	json_t *by_name = json_object();
+	json_t *by_name = json_object(), *transitions = json_object();
 	int failed = 0;
-	for (uint32_t i = 0; i < count; i++)
-		failed |= json_object_set_new(by_name, pools[i].name, tree_pool_json(&pools[i]));
+	for (uint32_t i = 0; i < count; i++) {
+		failed |= json_object_set_new(by_name, pools[i].name,
+					      tree_pool_json(pools[i].state, pools[i].pool));
+		if (pools[i].next != NULL)
+			failed |= json_object_set_new(transitions, pools[i].name,
+						      tree_transition_json(&pools[i]));
+	}
 	json_t *out =
 	    json_pack("{s:s, s:i, s:i, s:I, s:o}", "lineage", pools[0].state->lineage, "epoch", 0,
 		      "step", 0, "version", (json_int_t)version, "pools", by_name);
+	if (json_object_size(transitions) > 0)
+		failed |= json_object_set(out, "transitions", transitions);
+	json_decref(transitions);
 	if (routes != NULL && !json_is_null(routes))
 		failed |= json_object_set_new(out, "routes", json_deep_copy(routes));
 	if (out != NULL && failed == 0) return out;

@@ -15,7 +15,8 @@
 struct tree_pool {
 	const char *name;
 	const struct pool_state *state;
-	const struct pool_spec *pool; /* of the body that state->ring names */
+	const struct pool_spec *pool; /* of the body that state->ring names                       */
+	const struct pool_spec *next; /* of the body that state->transition names; NULL without   */
 };
 
 /* Compose and validate. `routes` may be NULL or JSON null. ERR_INVALID with a JSON path in

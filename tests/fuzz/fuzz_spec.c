@@ -55,7 +55,7 @@ static void check_topology(const struct spec *s, const struct topology *ring)
 {
 	struct topology *t;
 	struct pool_state state = { .lineage = strdup("l") };
-	struct tree_pool pool = { "p", &state, ring->pools };
+	struct tree_pool pool = { "p", &state, ring->pools, NULL };
 	for (uint32_t i = 0; i < s->pin_count; i++)
 		if (s->pins[i].pin == PIN_OUT)
 			must(pool_state_eject(&state, s->pins[i].server, 1, "pinned"), "memory");

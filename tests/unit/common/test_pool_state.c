@@ -36,6 +36,10 @@ static void good(const char *json)
 #define STATE(epoch, ring, ejected, more)                                                       \
 	"{'lineage': 'l', 'epoch': " epoch ", 'step': 2, 'ring': " ring ", 'ejected': " ejected \
 	", 'spec_version': 7, 'lease_ms': 60000" more "}"
+#define NEXT "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+#define TRANSITION                                                                              \
+	", 'transition': {'next': '" NEXT "', 'phase': 'dual', 'mode': 'storage', 'mark': '5.2', " \
+	"'dirty': true, 'lost': ['b', 'c']}"
 #define GOOD(more) STATE("5", "'" RING "'", "[]", more)
 
 static void check_same(const struct pool_state *a, const struct pool_state *b)
@@ -46,7 +50,23 @@ static void check_same(const struct pool_state *a, const struct pool_state *b)
 	ck_assert_str_eq(a->ring, b->ring);
 	ck_assert_uint_eq(a->spec_version, b->spec_version);
 	ck_assert_uint_eq(a->lease_ms, b->lease_ms);
-	ck_assert(a->goal == b->goal || json_equal(a->goal, b->goal));
+	ck_assert_int_eq(a->transition != NULL, b->transition != NULL);
+	if (a->transition) {
+		const struct transition_rules *x = &a->transition->rules, *y = &b->transition->rules;
+		ck_assert_str_eq(a->transition->next, b->transition->next);
+		ck_assert_int_eq(a->transition->dirty, b->transition->dirty);
+		ck_assert_int_eq(a->transition->back, b->transition->back);
+		ck_assert_int_eq(a->transition->paused, b->transition->paused);
+		ck_assert_mem_eq(x->phases, y->phases, sizeof(x->phases));
+		ck_assert_int_eq(x->storage, y->storage);
+		ck_assert_int_eq(x->promote, y->promote);
+		ck_assert_pstr_eq(x->mark, y->mark);
+		ck_assert_uint_eq(x->hold_park_ms, y->hold_park_ms);
+		ck_assert_uint_eq(x->move_max_bytes, y->move_max_bytes);
+		ck_assert_uint_eq(x->lost_count, y->lost_count);
+		for (uint32_t i = 0; i < x->lost_count; i++)
+			ck_assert_str_eq(x->lost[i], y->lost[i]);
+	}
 	ck_assert_uint_eq(a->ejected_count, b->ejected_count);
 	for (uint32_t i = 0; i < a->ejected_count; i++) {
 		ck_assert_str_eq(a->ejected[i].server, b->ejected[i].server);
@@ -58,14 +78,21 @@ static void check_same(const struct pool_state *a, const struct pool_state *b)
 START_TEST(whole_state)
 {
 	good(STATE("5", "'" RING "'", "[{'server': 'a', 'since': 9, 'why': 'x'}, {'server': 'b'}]",
-		   ", 'goal': {'to': 1}"));
+		   TRANSITION));
 	ck_assert_str_eq(state.lineage, "l");
 	ck_assert_uint_eq(state.epoch, 5);
 	ck_assert_uint_eq(state.step, 2);
 	ck_assert_str_eq(state.ring, RING);
 	ck_assert_uint_eq(state.spec_version, 7);
 	ck_assert_uint_eq(state.lease_ms, 60000);
-	ck_assert_int_eq(json_integer_value(json_object_get(state.goal, "to")), 1);
+	const struct transition_rules *rules = &state.transition->rules;
+	ck_assert_str_eq(state.transition->next, NEXT);
+	ck_assert(state.transition->dirty && !state.transition->back && !state.transition->paused);
+	ck_assert(transition_is_whole(rules) && rules->phases[7] == PHASE_DUAL);
+	ck_assert(rules->storage && !rules->promote);
+	ck_assert_str_eq(rules->mark, "5.2");
+	ck_assert(transition_is_lost(rules, "c") && !transition_is_lost(rules, "a"));
+	ck_assert_uint_eq(rules->hold_park_ms, 250);
 	ck_assert_uint_eq(state.ejected_count, 2);
 	ck_assert_str_eq(pool_state_ejection(&state, "a")->why, "x");
 	ck_assert_uint_eq(pool_state_ejection(&state, "a")->since_ms, 9);
@@ -74,10 +101,56 @@ START_TEST(whole_state)
 }
 END_TEST
 
+START_TEST(slices_of_a_transition)
+{
+	good(GOOD(", 'transition': {'next': '" NEXT "', 'slices': ["
+		  "'dual','dual','dual','dual','dual','dual','dual','dual','hold','prepare',"
+		  "'prepare','prepare','prepare','prepare','prepare','prepare']}"));
+	const struct transition_rules *rules = &state.transition->rules;
+	ck_assert(!transition_is_whole(rules));
+	ck_assert_int_eq(rules->phases[7], PHASE_DUAL);
+	ck_assert_int_eq(rules->phases[8], PHASE_HOLD);
+	ck_assert_int_eq(rules->phases[9], PHASE_PREPARE);
+	uint32_t dual = 0, hold = 0;
+	for (uint32_t i = 0; i < 16000; i++) {
+		char key[16];
+		snprintf(key, sizeof(key), "key%u", i);
+		enum phase p = transition_phase(rules, slice_of(key));
+		dual += p == PHASE_DUAL;
+		hold += p == PHASE_HOLD;
+	}
+	ck_assert(dual > 7600 && dual < 8400);
+	ck_assert(hold > 850 && hold < 1150);
+	struct pool_state again;
+	ck_assert_int_eq(pool_state_print(&state, &text), ERR_NONE);
+	ck_assert_int_eq(pool_state_parse(scratch_slice(&text), &again, &at), ERR_NONE);
+	check_same(&state, &again);
+	pool_state_fini(&again);
+}
+END_TEST
+
+static void bad(const char *json)
+{
+	ck_assert_msg(parse(json) == ERR_INVALID, "taken: %s", json);
+	ck_assert_ptr_null(state.transition);
+}
+
+START_TEST(bad_transitions)
+{
+	bad(GOOD(", 'transition': {'phase': 'dual'}"));
+	bad(GOOD(", 'transition': {'next': '" RING "', 'phase': 'dual'}"));
+	bad(GOOD(", 'transition': {'next': '" NEXT "', 'phase': 'twice'}"));
+	bad(GOOD(", 'transition': {'next': '" NEXT "', 'slices': ['dual']}"));
+	bad(GOOD(", 'transition': {'next': '" NEXT "', 'mode': 'both'}"));
+	bad(GOOD(", 'transition': {'next': '" NEXT "', 'lost': [1]}"));
+	bad(GOOD(", 'transition': 3"));
+}
+END_TEST
+
 START_TEST(there_and_back)
 {
 	good(STATE("5", "'" RING "'", "[{'server': 'a', 'since': 9, 'why': 'x'}, {'server': 'b'}]",
-		   ", 'goal': {'to': 1}"));
+		   TRANSITION));
 	struct pool_state copy, again;
 	ck_assert(pool_state_copy(&copy, &state));
 	ck_assert_int_eq(pool_state_print(&state, &text), ERR_NONE);
@@ -95,7 +168,7 @@ START_TEST(bytes_of_a_state)
 	good(GOOD(""));
 	ck_assert_int_eq(pool_state_print(&state, &text), ERR_NONE);
 	const char *want = "{\"lineage\":\"l\",\"epoch\":5,\"step\":2,\"ring\":\"" RING
-			   "\",\"spec_version\":7,\"lease_ms\":60000,\"ejected\":[],\"goal\":null}";
+			   "\",\"spec_version\":7,\"lease_ms\":60000,\"ejected\":[]}";
 	ck_assert_uint_eq(text.n, strlen(want));
 	ck_assert_mem_eq(text.p, want, text.n);
 }
@@ -103,8 +176,8 @@ END_TEST
 
 START_TEST(later_versions_may_add_keys)
 {
-	good(GOOD(", 'slices': [1, 2], 'lost': {}, 'goal': null"));
-	ck_assert_ptr_null(state.goal);
+	good(GOOD(", 'slices': [1, 2], 'lost': {}, 'transition': null"));
+	ck_assert_ptr_null(state.transition);
 	good(STATE("5", "'" RING "'", "[{'server': 'a', 'by': 'n1'}]", ""));
 	ck_assert_uint_eq(state.ejected_count, 1);
 }
@@ -273,6 +346,8 @@ int main(void)
 	TCase *tc = tcase_create("pool_state");
 	tcase_add_checked_fixture(tc, NULL, teardown);
 	tcase_add_test(tc, whole_state);
+	tcase_add_test(tc, slices_of_a_transition);
+	tcase_add_test(tc, bad_transitions);
 	tcase_add_test(tc, there_and_back);
 	tcase_add_test(tc, bytes_of_a_state);
 	tcase_add_test(tc, later_versions_may_add_keys);

@@ -267,7 +267,7 @@ static void compose_setup(void)
 		    ERR_NONE);
 		ck_assert(pool_state_set_lineage(&states[i], "line"));
 		strcpy(states[i].ring, hex);
-		pools[i] = (struct tree_pool){ pool_names[i], &states[i], parts[i]->pools };
+		pools[i] = (struct tree_pool){ pool_names[i], &states[i], parts[i]->pools, NULL };
 	}
 }
 
@@ -279,6 +279,42 @@ static void compose_teardown(void)
 	}
 	teardown();
 }
+
+START_TEST(composed_in_transition)
+{
+	json_t *doc;
+	struct topology *next;
+	char why[sizeof(hex)];
+	print("servers: [h:1, i:2, j:3, k:4]\n");
+	strcpy(why, hex);
+	ck_assert_int_eq(ring_body_parse(scratch_slice(&body), hex, "beta", &next, &at), ERR_NONE);
+	ck_assert(pool_state_begin_transition(&states[1], why, PHASE_HOLD));
+	states[1].lease_ms = 5000;
+	ck_assert(pool_state_eject(&states[1], "k:4", 5, "x"));
+	ck_assert_int_eq(tree_topology(pools, POOLS, NULL, 77, &doc, &topology, &at), ERR_INVALID);
+	pools[1].next = next->pools;
+	ck_assert_int_eq(tree_topology(pools, POOLS, NULL, 77, &doc, &topology, &at), ERR_NONE);
+	const struct pool_spec *b = topology_pool(topology, SLICE("beta"));
+	ck_assert_ptr_null(topology_pool(topology, SLICE("alpha"))->transition);
+	ck_assert_ptr_nonnull(b->transition);
+	ck_assert_uint_eq(b->transition->lease_ms, 5000);
+	ck_assert_int_eq(b->transition->rules.phases[0], PHASE_HOLD);
+	ck_assert_uint_eq(b->transition->next->server_count, 4);
+	ck_assert(b->transition->next->servers[3].ejected);
+	/* and back, and a copy */
+	struct topology *copy = topology_copy(topology);
+	json_t *again = topology_to_json(copy);
+	topology_free(&copy);
+	ck_assert_int_eq(topology_from_json(again, &copy, &at), ERR_NONE);
+	json_t *third = topology_to_json(copy);
+	ck_assert(json_equal(again, third));
+	topology_free(&copy);
+	topology_free(&next);
+	json_decref(doc);
+	json_decref(again);
+	json_decref(third);
+}
+END_TEST
 
 START_TEST(composed)
 {
@@ -369,6 +405,7 @@ int main(void)
 	tc = tcase_create("tree_topology");
 	tcase_add_checked_fixture(tc, compose_setup, compose_teardown);
 	tcase_add_test(tc, composed);
+	tcase_add_test(tc, composed_in_transition);
 	tcase_add_test(tc, either_result_may_be_left_out);
 	tcase_add_test(tc, not_composed);
 	suite_add_tcase(s, tc);
