@@ -47,6 +47,7 @@ struct proxy_spec {
 	uint64_t memory_max_bytes;	    /* all buffers of all workers; 0: no limit          */
 	uint32_t client_idle_timeout_ms;    /* 0: never                                    */
 	uint32_t client_partial_timeout_ms; /* half a request, then silence; default 60000 */
+	uint32_t resolve_interval_ms;	    /* names are looked up again so often; default 30000 */
 	uint32_t moderation_us;		    /* pause after a thin tick under load; default 20   */
 };
 

@@ -62,6 +62,11 @@ static const struct setting proxy_items[] = {
 	{ .key = "client_partial_timeout_ms", .type = SETTING_U32,
 	  FIELD(client_partial_timeout_ms), .max = NUMBER_MAX, .def = "60000", .unit = "ms",
 	  .help = "a client that stops in the middle of a request is closed; 0: never" },
+	{ .key = "resolve_interval_ms", .type = SETTING_U32, FIELD(resolve_interval_ms),
+	  .min = 100, .max = NUMBER_MAX, .def = "30000", .unit = "ms",
+	  .help = "how often the names of servers are looked up again; another address never moves "
+		  "a key, and one that is known stays while the name does not resolve; takes "
+		  "effect at the next start" },
 	{ .key = "moderation_us", .type = SETTING_U32, FIELD(moderation_us), .max = 100000,
 	  .def = "20", .unit = "us",
 	  .help = "under load, pause after a round that found little, so that the next finds more" },

@@ -45,13 +45,16 @@ static void addresses_on_change(void *ctx, uint32_t id, const struct net_addr *a
 	if (!io_timer_armed(&a->gather)) io_timer_set(&a->gather, GATHER_US);
 }
 
-struct addresses *addresses_new(struct io_loop *l, void (*on_change)(void *ctx), void *ctx)
+struct addresses *addresses_new(struct io_loop *l, uint32_t refresh_ms,
+				void (*on_change)(void *ctx), void *ctx)
 {
 	struct addresses *a = calloc(1, sizeof(*a));
 	if (!a) return NULL;
 	*a = (struct addresses){ .loop = l, .on_change = on_change, .ctx = ctx };
 	io_timer_init(&a->gather, l, addresses_on_gathered, a);
 	struct resolver_config config = { .on_change = addresses_on_change, .ctx = a };
+	config.refresh_ms = refresh_ms;
+	if (refresh_ms < RESOLVER_RETRY_MS) config.retry_ms = refresh_ms;
 	a->resolver = resolver_new(l->base, &config);
 	if (a->resolver) return a;
 	free(a);

@@ -11,8 +11,10 @@
 
 struct addresses;
 
-/* `on_change` is called soon after addresses have changed, once for many changes. */
-struct addresses *addresses_new(struct io_loop *l, void (*on_change)(void *ctx), void *ctx);
+/* Names are looked up again every refresh_ms. `on_change` is called soon after addresses have
+ * changed, once for many changes. */
+struct addresses *addresses_new(struct io_loop *l, uint32_t refresh_ms,
+				void (*on_change)(void *ctx), void *ctx);
 /* Watch all servers of `t`, and none that it does not name. */
 void addresses_want(struct addresses *a, const struct topology *t);
 /* *addr_out->len 0: not known, yet or at all. */

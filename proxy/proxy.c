@@ -416,7 +416,8 @@ enum err proxy_init(struct proxy *p, const struct options *o, struct config *con
 		return ERR_NOMEM;
 	io_timer_init(&p->second, &p->loop, proxy_on_second, p);
 	io_timer_init(&p->deadline, &p->loop, proxy_on_deadline, p);
-	p->addresses = addresses_new(&p->loop, proxy_on_address, p);
+	p->addresses =
+	    addresses_new(&p->loop, config->proxy.resolve_interval_ms, proxy_on_address, p);
 	enum err e = p->addresses ? proxy_start_workers(p) : ERR_NOMEM;
 	if (e != ERR_NONE) return e;
 	p->ejections.worker_count = p->worker_count;

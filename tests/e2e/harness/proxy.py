@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import urllib.request
@@ -172,7 +173,7 @@ class Proxy(Process):
             return self
         if env.UNDER_TEST == "nutcracker":
             return self._launch_nutcracker()
-        if not Path(self.argv[0]).exists():
+        if not shutil.which(self.argv[0]):
             raise LaunchFailed(f"{self.argv[0]} is not built: run make MODE={env.BUILD}")
         self.ready = None
         self.on_line = self._stdout_line

@@ -30,8 +30,9 @@ class Direction:
 class ChaosRelay:
     """Listens on a loopback port and relays to target. `up`: to the server; `down`: from it."""
 
-    def __init__(self, target, port=None):
+    def __init__(self, target, port=None, host="127.0.0.1"):
         self.target = target
+        self.host = host
         self.port = port or free_port()
         self.up, self.down = Direction(), Direction()
         self.pairs = []
@@ -43,11 +44,11 @@ class ChaosRelay:
 
     @property
     def addr(self):
-        return ("127.0.0.1", self.port)
+        return (self.host, self.port)
 
     @property
     def text(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def listener(self):
         """Where connections arrive; subclasses have it elsewhere."""
