@@ -28,6 +28,7 @@ struct control_conn {
 	size_t scanned;	     /* so many bytes of the input hold no newline         */
 	enum control_conn_state state;
 	bool line_begun; /* `timer` runs for it */
+	bool spoke;	 /* has sent a whole line: not to give way to others */
 	unsigned topics; /* enum control_topic, subscribed to */
 	TAILQ_ENTRY(control_conn) link;
 };
@@ -208,6 +209,7 @@ static void control_conn_on_read(struct bufferevent *bev, void *arg)
 		struct slice line = { (const char *)evbuffer_pullup(in, (ev_ssize_t)n), n };
 		bool blank = strspn(line.p, " \t\r\n") >= n;
 		if (c->line_begun) control_conn_watch_line(c, 0);
+		c->spoke = true;
 		if (!blank) control_conn_line(c, line);
 		evbuffer_drain(in, n);
 	}
@@ -276,6 +278,20 @@ static bool control_peer_may(int fd)
 	return false;
 }
 
+/* The oldest connection that never said anything gives way to a new one: whoever fills the table
+ * and is silent must not keep the agent out. false: there is none. */
+static bool control_make_room(struct control *control)
+{
+	struct control_conn *c;
+	if (control->conn_count < CONTROL_CONNECTIONS) return true;
+	TAILQ_FOREACH (c, &control->conns, link) {
+		if (c->spoke || c->state != CONN_OPEN) continue;
+		control_conn_free(c);
+		return true;
+	}
+	return false;
+}
+
 static void control_on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *from,
 			      int n, void *arg)
 {
@@ -285,7 +301,7 @@ static void control_on_accept(struct evconnlistener *l, evutil_socket_t fd, stru
 		control_turn_away(fd, "FORBIDDEN", "not your proxy");
 		return;
 	}
-	if (control->conn_count >= CONTROL_CONNECTIONS) {
+	if (!control_make_room(control)) {
 		control_turn_away(fd, "BUSY", "too many connections");
 		return;
 	}

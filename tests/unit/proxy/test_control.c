@@ -298,12 +298,34 @@ START_TEST(half_lines_end_in_time)
 }
 END_TEST
 
+/* Who only connects must not keep out who has something to say. */
+START_TEST(silent_connections_give_way)
+{
+	struct client c[CONTROL_CONNECTIONS + 1];
+	for (int i = 0; i <= CONTROL_CONNECTIONS; i++) {
+		c[i] = client_new();
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	}
+	client_wait(&c[0], -1); /* the oldest */
+	for (int i = 1; i <= CONTROL_CONNECTIONS; i++) {
+		client_send(&c[i], "{\"id\":1,\"method\":\"drain\"}\n", 26);
+		ck_assert_str_eq(client_wait(&c[i], 1), "{\"id\":1,\"result\":{}}\n");
+	}
+	for (int i = 0; i <= CONTROL_CONNECTIONS; i++) client_free(&c[i]);
+	event_base_loop(base, EVLOOP_NONBLOCK);
+}
+END_TEST
+
 START_TEST(too_many_connections)
 {
 	struct client c[CONTROL_CONNECTIONS + 1];
 	for (int i = 0; i <= CONTROL_CONNECTIONS; i++) {
 		c[i] = client_new();
 		event_base_loop(base, EVLOOP_NONBLOCK);
+		if (i == CONTROL_CONNECTIONS) break;
+		client_send(&c[i], "{\"id\":1,\"method\":\"drain\"}\n", 26);
+		client_wait(&c[i], 1);
+		client_clear(&c[i]);
 	}
 	ck_assert_ptr_nonnull(strstr(client_wait(&c[CONTROL_CONNECTIONS], -1), "\"BUSY\""));
 	client_send(&c[0], "{\"id\":1,\"method\":\"drain\"}\n", 26);
@@ -486,6 +508,7 @@ int main(void)
 	tcase_add_test(t, answers_after_half_close);
 	tcase_add_test(t, long_lines);
 	tcase_add_test(t, half_lines_end_in_time);
+	tcase_add_test(t, silent_connections_give_way);
 	tcase_add_test(t, too_many_connections);
 	tcase_add_test(t, who_does_not_read_is_not_read);
 	tcase_add_test(t, events_reach_subscribers);
