@@ -82,15 +82,15 @@ static void core_flush_conns(struct core *core)
 	}
 }
 
-void core_end_turn(struct core *core, void (*flush_clients)(struct core *core))
+void core_end_turn(struct core *core, void (*settle)(struct core *core))
 {
 	/* A client that can be read again makes requests, a failure may send one elsewhere, and
 	 * sending may fail: until all is quiet. */
 	do {
 		core_tell_deferred(core);
 		core_flush_conns(core);
-		flush_clients(core);
-	} while (core->deferred || core->dirty_conns || core->dirty_clients);
+		settle(core);
+	} while (core->deferred || core->dirty_conns || core->dirty_clients || core->ready);
 	if (core->garbage) core_free_garbage(core);
 	metric_set(&core->stats->m[WORKER_buffer_bytes], core->bufs.bytes);
 	metric_set(&core->stats->m[WORKER_requests_live], core->requests.live);

@@ -17,7 +17,11 @@
 struct client;
 struct conn;
 struct dest;
+struct flow;
+struct flows;
 struct request;
+struct route;
+struct view;
 
 /* Memory that a callback may still touch in this turn of the loop; freed at its end. */
 struct garbage {
@@ -46,6 +50,8 @@ struct core {
 	struct io_timer sweep;		/* runs while active_conns is not empty         */
 	struct request *deferred, **deferred_tail; /* failed at once, to be told at turn's end */
 	struct garbage *garbage;
+	struct flows *flows; /* requests that take several steps: proxy/routes/flow.c; or NULL */
+	struct flow *ready;  /* of these, whose turn it is in this turn                        */
 
 	uint32_t in_flight;    /* requests waiting for a server     */
 	uint32_t turn_replies; /* replies that this turn has brought */
@@ -54,6 +60,9 @@ struct core {
 
 	/* A destination was marked down or is back: tell whoever decides about ejection. */
 	void (*on_dest_state)(struct core *core, struct dest *d);
+	/* Where requests of the pool enter in the newest snapshot, which *view_out is; or NULL. */
+	const struct route *(*find_pool)(struct core *core, const char *pool,
+					 struct view **view_out);
 	void *worker;
 };
 
@@ -83,14 +92,14 @@ static inline void core_discard(struct core *core, struct garbage *g,
 	core->garbage = g;
 }
 
-/* Everything but `worker` and `on_dest_state`. false: no event loop could be made. */
+/* Everything but `worker`, `on_dest_state` and `find_pool`. false: no event loop could be made. */
 bool core_init(struct core *core, uint32_t index, struct worker_slot *stats);
 void core_fini(struct core *core);
 /* Close every connection that waits for something; its requests fail. */
 void core_close_conns(struct core *core);
 /* The turn's last acts: tell deferred failures, send what is queued, free what died.
- * `flush_clients` sees to dirty_clients. */
-void core_end_turn(struct core *core, void (*flush_clients)(struct core *core));
+ * `settle` sees to `ready` and to dirty_clients. */
+void core_end_turn(struct core *core, void (*settle)(struct core *core));
 
 /* The read buffer, empty and ours alone. Bytes parsed from it may be kept by reference; then the
  * next call finds another one. */

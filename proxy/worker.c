@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "proxy/client.h"
 #include "proxy/destination.h"
+#include "proxy/routes/flow.h"
 
 #include "common/memory.h"
 
@@ -115,6 +116,7 @@ static void worker_adopt(struct worker *w, struct snapshot *s)
 	metric_add(&w->core.stats->m[WORKER_snapshots], 1);
 	if (old) {
 		worker_move_gauges(w, old->snapshot, s);
+		flows_adopt(&w->core);
 		view_unref(old);
 	}
 	__atomic_store_n(&w->adopted_serial, s->serial, __ATOMIC_RELEASE);
@@ -173,6 +175,22 @@ static void worker_on_dest_state(struct core *core, struct dest *d)
 						      .fd = (int)core->index });
 }
 
+/* --- what core asks of us --------------------------------------------------------------------- */
+
+static const struct route *worker_find_pool(struct core *core, const char *pool,
+					    struct view **view_out)
+{
+	struct worker *w = core->worker;
+	*view_out = w->view;
+	return w->view ? snapshot_pool_route(w->view->snapshot, pool) : NULL;
+}
+
+static void worker_settle(struct core *core)
+{
+	if (core->ready) flows_run(core);
+	clients_flush(core);
+}
+
 /* --- the loop --------------------------------------------------------------------------------- */
 
 static void worker_on_second(int fd, short what, void *owner)
@@ -219,7 +237,7 @@ void worker_turn(struct worker *w)
 	w->core.now_taken = false;
 	w->core.turn_replies = 0;
 	io_loop_turn(&w->core.loop);
-	core_end_turn(&w->core, clients_flush);
+	core_end_turn(&w->core, worker_settle);
 	metric_add(&w->core.stats->m[WORKER_ticks], 1);
 	worker_moderate(w);
 }
@@ -232,11 +250,12 @@ void worker_close(struct worker *w)
 		client_close(c);
 	}
 	/* Requests that nobody awaits any more keep views, and views keep destinations. */
-	core_end_turn(&w->core, clients_flush);
+	core_end_turn(&w->core, worker_settle);
+	flows_close(&w->core);
 	core_close_conns(&w->core);
 	if (w->view) view_unref(w->view);
 	w->view = NULL;
-	core_end_turn(&w->core, clients_flush);
+	core_end_turn(&w->core, worker_settle);
 }
 
 static void *worker_main(void *arg)
@@ -266,6 +285,7 @@ struct worker *worker_new(struct worker_shared *shared, uint32_t index)
 	}
 	w->core.worker = w;
 	w->core.on_dest_state = worker_on_dest_state;
+	w->core.find_pool = worker_find_pool;
 	io_timer_init(&w->second, &w->core.loop, worker_on_second, w);
 	io_timer_init(&w->cork_timer, &w->core.loop, worker_on_cork_timer, w);
 	io_timer_set(&w->second, SECOND_US);
@@ -279,6 +299,7 @@ void worker_free(struct worker **w)
 	io_timer_stop(&(*w)->second);
 	io_timer_stop(&(*w)->cork_timer);
 	multi_scratch_fini(&(*w)->multi);
+	flows_free(&(*w)->core);
 	freelist_fini(&(*w)->client_pool);
 	core_fini(&(*w)->core);
 	free(*w);
