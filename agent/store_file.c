@@ -26,6 +26,7 @@ struct file_armed {
 	TAILQ_ENTRY(file_armed) entry;
 	enum store_op op; /* STORE_GET or STORE_LIST */
 	uint64_t seen;	  /* fingerprint of what the reader was given */
+	bool missed;	  /* it changed between two reads that armed it */
 	char path[STORE_PATH_MAX];
 };
 
@@ -64,6 +65,8 @@ static uint64_t file_seen_names(const struct file_names *n)
 	return h;
 }
 
+static void file_on_event(void *ctx);
+
 static void file_arm(struct store_file *f, enum store_op op, const char *path, uint64_t seen)
 {
 	struct file_armed *a;
@@ -75,7 +78,13 @@ static void file_arm(struct store_file *f, enum store_op op, const char *path, u
 		if (!a) abort();
 		a->op = op;
 		memcpy(a->path, path, strlen(path) + 1);
+		a->seen = seen;
 		TAILQ_INSERT_TAIL(&f->armed, a, entry);
+	}
+	/* Whoever armed it before has seen something else, and is to be told. */
+	if (a->seen != seen) {
+		a->missed = true;
+		file_on_event(f);
 	}
 	a->seen = seen;
 }
@@ -105,7 +114,7 @@ static void file_tell_changes(struct store_file *f)
 	file_watch_add(&f->watch, "");
 	TAILQ_FOREACH_SAFE (a, &f->armed, entry, next) {
 		file_watch_add(&f->watch, a->path);
-		if (file_armed_now(f, a) == a->seen) continue;
+		if (!a->missed && file_armed_now(f, a) == a->seen) continue;
 		TAILQ_REMOVE(&f->armed, a, entry);
 		TAILQ_INSERT_TAIL(&changed, a, entry);
 	}

@@ -149,6 +149,20 @@ START_TEST(test_edits)
 END_TEST
 
 /* A directory of the tree is a link that is swapped, as configuration management does it. */
+/* Two parts of an agent watch the same node. What changes between their reads is news to one. */
+START_TEST(test_two_readers)
+{
+	rig_create(&rig, "a", "first", 0);
+	ck_assert_str_eq(rig_get(&rig, "a", true).data, "first");
+	rig_pass(&loop, 50);
+	unsigned before = rig.changes;
+	rig_put(&rig, "a", "second", STORE_ANY_VERSION);
+	ck_assert_str_eq(rig_get(&rig, "a", true).data, "second");
+	ck_assert(rig_wait(&loop, &rig.changes, before + 1));
+	ck_assert_str_eq(rig.changed, "a");
+}
+END_TEST
+
 START_TEST(test_link_swap)
 {
 	run("mkdir -p pools v1 v2 && echo 1 > v1/spec && echo 2 > v2/spec && ln -s ../v1 pools/a");
@@ -375,6 +389,7 @@ int main(void)
 	tcase_add_test(own, test_by_hand);
 	tcase_add_test(own, test_names);
 	tcase_add_test(own, test_edits);
+	tcase_add_test(own, test_two_readers);
 	tcase_add_test(own, test_link_swap);
 	tcase_add_test(own, test_tree_replaced);
 	tcase_add_test(own, test_versions_last);
