@@ -9,7 +9,11 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { SECOND_US = 1000000, LEASE_MS = 60000 };
+enum {
+	SECOND_US = 1000000,
+	LEASE_MS = 60000,
+	ALARM_SECONDS = 3, /* what is mended by then was only on its way */
+};
 
 void agent_webhook(struct agent *a, const char *event, json_t *body)
 {
@@ -47,6 +51,20 @@ static void agent_on_read(void *ctx)
 	agent_report(a);
 }
 
+/* Tell when what is in force has not been followed for a while, and when it is again. */
+static void agent_check_alarm(struct agent *a)
+{
+	const char *alarm = reader_alarm(a->reader);
+	a->alarm_seconds = alarm ? a->alarm_seconds + 1 : 0;
+	bool now = a->alarm_seconds >= ALARM_SECONDS;
+	if (now == a->alarmed || (alarm && !now)) return;
+	a->alarmed = now;
+	enum agent_event what = now ? AGENT_EVENT_TREE_REFUSED : AGENT_EVENT_TREE_GOOD;
+	if (now) log_error("the tree is not followed, the last good one stays: %s", alarm);
+	else log_notice("the tree is followed again");
+	agent_webhook(a, agent_event_name(what), json_pack("{s:s?}", "why", alarm));
+}
+
 static void agent_on_push(void *ctx)
 {
 	agent_report(ctx);
@@ -60,6 +78,18 @@ static void agent_on_decision(void *ctx, const char *what, const char *pool, con
 	agent_webhook(
 	    a, what,
 	    json_pack("{s:s, s:s?, s:s}", "pool", pool, "server", server, "why", why ? why : ""));
+}
+
+static bool agent_in_force(void *ctx, const char *pool, struct coordinator_view *out)
+{
+	const struct agent *a = ctx;
+	for (uint32_t i = 0; i < reader_pool_count(a->reader); i++) {
+		const struct reader_pool *p = reader_pool(a->reader, i);
+		if (strcmp(p->name, pool) != 0) continue;
+		*out = (struct coordinator_view){ p->state.lineage, p->state.epoch, p->problem };
+		return true;
+	}
+	return false;
 }
 
 static void agent_on_elected(void *ctx, bool elected)
@@ -133,6 +163,7 @@ static void agent_on_second(int fd, short what, void *owner)
 	(void)what;
 	struct agent *a = owner;
 	agent_check_suspects(a);
+	agent_check_alarm(a);
 	agent_report(a);
 	log_flush();
 	io_timer_set(&a->second, SECOND_US);
@@ -175,7 +206,7 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	char cache[600];
 	struct push_events push = { agent_on_push, agent_on_health, a };
 	struct reader_events reader = { agent_on_topology, agent_on_read, a };
-	struct coordinator_events decisions = { agent_on_decision, a };
+	struct coordinator_events decisions = { agent_on_decision, agent_in_force, a };
 	agent_start_metrics(a);
 	a->webhooks = webhooks_new(a->loop, c);
 	a->outputs = outputs_new(a->loop, c);
@@ -188,7 +219,8 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	if (!a->keeper || !a->mirror) return ERR_NOMEM;
 	if (c->nanny && !agent_start_nanny(a)) return ERR_NOMEM;
 	if (c->coordinator) {
-		a->coordinator = coordinator_new(a->loop, a->store, c->id, &decisions);
+		a->coordinator =
+		    coordinator_new(a->loop, a->store, c->id, c->ring_grace_ms, &decisions);
 		a->election =
 		    election_new(a->loop, a->store, "lock/coordinator", c->id, agent_on_elected, a);
 		if (!a->coordinator || !a->election) return ERR_NOMEM;

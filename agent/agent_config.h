@@ -58,8 +58,9 @@ struct agent_config {
 	struct listen_spec metrics; /* text NULL: off */
 	char *log_file;		    /* NULL: stderr */
 	uint32_t log_level;
-	uint32_t confirm_ms; /* how often the store is asked whether what we know is current */
-	uint32_t reread_ms;  /* how often everything is read again, whatever watches say */
+	uint32_t confirm_ms;	/* how often the store is asked whether what we know is current */
+	uint32_t ring_grace_ms; /* how long ring bodies stay that no state names any more */
+	uint32_t reread_ms;	/* how often everything is read again, whatever watches say */
 	struct webhook_spec *webhooks;
 	uint32_t webhook_count;
 	struct output_spec *outputs;

@@ -37,7 +37,9 @@ struct agent {
 	uint64_t started_us; /* monotonic */
 	struct agent_metrics metrics;
 	struct http_pages *pages;
-	char doubt[200]; /* why the nanny abstains; empty: it does not */
+	uint32_t alarm_seconds; /* since when what is in force is not followed */
+	bool alarmed;		/* the world was told so                       */
+	char doubt[200];	/* why the nanny abstains; empty: it does not */
 };
 
 void agent_webhook(struct agent *a, const char *event, json_t *body);

@@ -20,14 +20,30 @@ static json_t *report_proxies(const struct agent *a)
 	return list;
 }
 
+/* The highest of all pools, and the lineage that it counts in: what a tree that was made anew or
+ * restored has to go beyond before we follow it. */
+static uint64_t report_epoch(const struct agent *a, const char **lineage_out)
+{
+	uint64_t epoch = 0;
+	for (uint32_t i = 0; i < reader_pool_count(a->reader); i++) {
+		const struct pool_state *s = &reader_pool(a->reader, i)->state;
+		if (s->epoch < epoch) continue;
+		epoch = s->epoch;
+		*lineage_out = s->lineage;
+	}
+	return epoch;
+}
+
 static void report_self(struct agent *a)
 {
 	char path[STORE_PATH_MAX];
-	const char *problem = reader_problem(a->reader);
-	json_t *doc = json_pack("{s:s, s:s, s:s, s:I, s:s?, s:o}", "host", a->config->host, "rack",
-				a->config->rack ? a->config->rack : "", "version", TWINRING_VERSION,
-				"topology", (json_int_t)reader_version(a->reader), "problem",
-				problem, "proxies", report_proxies(a));
+	const char *problem = reader_problem(a->reader), *lineage = NULL;
+	uint64_t epoch = report_epoch(a, &lineage);
+	json_t *doc =
+	    json_pack("{s:s, s:s, s:s, s:I, s:s?, s:I, s:s?, s:o}", "host", a->config->host, "rack",
+		      a->config->rack ? a->config->rack : "", "version", TWINRING_VERSION,
+		      "topology", (json_int_t)reader_version(a->reader), "lineage", lineage,
+		      "epoch", (json_int_t)epoch, "problem", problem, "proxies", report_proxies(a));
 	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 	snprintf(path, sizeof(path), "agents/%.255s", a->config->id);
 	if (text) keeper_set(a->keeper, path, slice_of(text), false);

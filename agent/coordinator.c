@@ -73,6 +73,14 @@ static void work_tell(struct pool_work *w, const struct decision *d)
 	json_decref(doc);
 }
 
+void work_announce(struct pool_work *w, const char *what, const char *why)
+{
+	struct decision d = { 0 };
+	snprintf(d.what, sizeof(d.what), "%s", what);
+	snprintf(d.why, sizeof(d.why), "%s", why);
+	work_tell(w, &d);
+}
+
 static void work_drop_decisions(struct pool_work *w, bool tell)
 {
 	while (w->decisions) {
@@ -146,47 +154,11 @@ static void work_forget(struct pool_work *w)
 	w->applied_id = 0;
 	verdict_free(&w->verdict);
 	work_stop_rejoining(w);
+	work_forget_rings(w);
 	free(w->status);
 	w->status = NULL;
-}
-
-/* Read the state; false: it is broken or not here yet. */
-static bool work_read_state(struct pool_work *w, const struct mirror_node *node)
-{
-	struct err_at at = { 0 };
-	pool_state_fini(&w->state);
-	w->has_state = false;
-	if (node->state == MIRROR_PENDING) return false;
-	if (node->state == MIRROR_NONE) return true;
-	if (pool_state_parse(node->data, &w->state, &at) != ERR_NONE) {
-		log_error("pools/%s/state is broken (%s: %s); agents keep the last good one",
-			  w->name, at.where, at.why);
-		return false;
-	}
-	if (strcmp(w->state.lineage, w->c->lineage) != 0) {
-		log_error("pools/%s/state belongs to another lineage; an operator must decide",
-			  w->name);
-		return false;
-	}
-	w->has_state = true;
-	if (w->epoch_floor < w->state.epoch) w->epoch_floor = w->state.epoch;
-	return true;
-}
-
-/* A state that was deleted, or put back from a backup, says less than there has been: the status
- * that was written with it remembers. False: not read yet. */
-static bool work_know_epoch(struct pool_work *w)
-{
-	char path[STORE_PATH_MAX];
-	pool_path(path, w->name, "status");
-	const struct mirror_node *node = mirror_data(w->c->mirror, path);
-	if (node->state == MIRROR_PENDING) return false;
-	if (node->state != MIRROR_OK) return true;
-	json_t *doc = json_loadb(node->data.p, node->data.n, 0, NULL);
-	json_int_t epoch = json_integer_value(json_object_get(doc, "epoch"));
-	if (epoch > 0 && w->epoch_floor < (uint64_t)epoch) w->epoch_floor = (uint64_t)epoch;
-	json_decref(doc);
-	return true;
+	w->troubled = false;
+	w->doubt_us = 0;
 }
 
 static void work_pass(struct pool_work *w)
@@ -197,13 +169,15 @@ static void work_pass(struct pool_work *w)
 	const struct mirror_node *spec = mirror_data(w->c->mirror, spec_path);
 	const struct mirror_node *state = mirror_data(w->c->mirror, state_path);
 	w->seen = spec->state == MIRROR_OK;
-	if (w->busy || spec->state != MIRROR_OK || !work_read_state(w, state) ||
-	    !work_know_epoch(w))
-		return;
-	work_apply_spec(w, spec, state);
+	if (w->busy || spec->state != MIRROR_OK) return;
+	bool good = work_read_state(w, state);
+	if ((!good && !w->trouble.why[0]) || !work_know_epoch(w)) return;
+	if (good) work_apply_spec(w, spec, state);
 	/* Also under a spec that is refused: the one before is in force, and its servers may fail.
 	 */
-	if (!w->busy && work_know_applied(w, spec)) work_judge(w, state);
+	if (good && !w->busy && work_know_applied(w, spec)) work_judge(w, state);
+	if (good && !w->busy) work_sweep_rings(w, state);
+	work_tell_trouble(w);
 	work_report(w, spec);
 }
 
@@ -252,11 +226,12 @@ void coordinator_poke(struct coordinator *c, uint64_t in_ms)
  */
 
 struct coordinator *coordinator_new(struct io_loop *l, struct store *s, const char *agent_id,
-				    const struct coordinator_events *events)
+				    uint32_t ring_grace_ms, const struct coordinator_events *events)
 {
 	struct coordinator *c = calloc(1, sizeof(*c));
 	if (!c) return NULL;
 	*c = (struct coordinator){ .loop = l, .store = s, .events = *events };
+	c->ring_grace_ms = ring_grace_ms;
 	c->id = strdup(agent_id);
 	c->mirror = mirror_new(l, s, coordinator_pass, c);
 	io_timer_init(&c->again, l, coordinator_on_timer, c);

@@ -16,14 +16,25 @@
 
 struct coordinator;
 
+/* A pool as this very agent has it, from the tree or from its disk. */
+struct coordinator_view {
+	const char *lineage;
+	uint64_t epoch;	     /* a tree that says less was restored, or made anew */
+	const char *problem; /* why the tree's state is not followed; NULL: it is */
+};
+
 struct coordinator_events {
 	/* Something was decided and written: for webhooks and counters. `server` may be NULL. */
 	void (*on_decision)(void *ctx, const char *what, const char *pool, const char *server,
 			    const char *why);
+	/* What this agent itself follows; false: it knows nothing of the pool. May be NULL. */
+	bool (*in_force)(void *ctx, const char *pool, struct coordinator_view *out);
 	void *ctx;
 };
 
+/* ring_grace_ms: ring bodies are deleted when no state has named them for so long. */
 struct coordinator *coordinator_new(struct io_loop *l, struct store *s, const char *agent_id,
+				    uint32_t ring_grace_ms,
 				    const struct coordinator_events *events);
 /* Elected, or no longer. */
 void coordinator_elect(struct coordinator *c, bool elected);

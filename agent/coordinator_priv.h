@@ -46,11 +46,15 @@ struct pool_work {
 
 	struct pool_state state; /* as read in this pass */
 	bool has_state;
+	struct err_at trouble;	 /* why the state cannot be followed: an operator must act */
+	bool troubled;		 /* the world was told so                                  */
+	uint64_t doubt_us;	 /* since when our own agent does not follow it; 0: it does */
 	uint64_t epoch_floor;	 /* the highest epoch that there has been: agents never go back */
 	struct verdict *verdict; /* NULL: to be loaded */
 	struct decision *decisions;
 	struct rejoining *rejoining;
-	char *status; /* as we wrote it last */
+	struct old_ring *old_rings; /* bodies that no state names */
+	char *status;		    /* as we wrote it last */
 	bool status_busy;
 };
 
@@ -66,6 +70,7 @@ struct coordinator {
 	uint64_t due_us;       /* ... then */
 	char lineage[64];
 	uint64_t log_count;
+	uint32_t ring_grace_ms;
 };
 
 /* Run a pass in so many milliseconds, or sooner. */
@@ -76,7 +81,17 @@ void work_decide(struct pool_work *w, const char *what, const char *server, cons
 void work_commit(struct pool_work *w, struct chain *chain, const struct pool_state *state,
 		 int32_t version);
 struct chain *work_chain(struct pool_work *w);
+/* As work_decide, at once: for what is not a write of ours. */
+void work_announce(struct pool_work *w, const char *what, const char *why);
 
+/* coordinator_state.c. Read the state into w->state; false: it is not here yet, or w->trouble says
+ * what is wrong with it. */
+bool work_read_state(struct pool_work *w, const struct mirror_node *node);
+/* Learn the highest epoch that there has been, and whether our own agent follows what it reads.
+ * False: not read yet. */
+bool work_know_epoch(struct pool_work *w);
+/* Tell the world when a trouble begins or ends. */
+void work_tell_trouble(struct pool_work *w);
 /* coordinator_spec.c. Begin to write what the spec wants, or note why it is refused. */
 void work_apply_spec(struct pool_work *w, const struct mirror_node *spec,
 		     const struct mirror_node *state);
@@ -85,6 +100,10 @@ bool work_know_applied(struct pool_work *w, const struct mirror_node *spec);
 /* coordinator_eject.c */
 void work_judge(struct pool_work *w, const struct mirror_node *state);
 void work_stop_rejoining(struct pool_work *w);
+/* coordinator_rings.c. Delete bodies that have not been named for long; not while a chain is being
+ * written. */
+void work_sweep_rings(struct pool_work *w, const struct mirror_node *state);
+void work_forget_rings(struct pool_work *w);
 /* coordinator_status.c */
 void work_report(struct pool_work *w, const struct mirror_node *spec);
 

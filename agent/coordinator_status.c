@@ -72,15 +72,21 @@ void work_report(struct pool_work *w, const struct mirror_node *spec)
 	bool pending = false;
 	json_t *blocked = w->has_state ? work_blocked_on(w, &pending) : json_array();
 	bool refused = w->refused.why[0] != 0, waiting = json_array_size(blocked) > 0;
+	bool broken = w->trouble.why[0] != 0;
 	if (waiting) coordinator_poke(w->c, BARRIER_POLL_MS);
 	json_t *doc = json_pack(
-	    "{s:I, s:s, s:o, s:o, s:I, s:i}", "spec_version", (json_int_t)spec->stat.mzxid, "state",
-	    refused		       ? "rejected"
+	    "{s:I, s:s, s:o, s:o, s:o, s:I, s:i}", "spec_version", (json_int_t)spec->stat.mzxid,
+	    "state",
+	    broken		       ? "broken"
+	    : refused		       ? "rejected"
 	    : waiting || !w->has_state ? "waiting"
 				       : "ok",
 	    "rejected",
 	    refused ? json_pack("{s:s, s:s}", "where", w->refused.where, "why", w->refused.why)
 		    : json_null(),
+	    "problem",
+	    broken ? json_pack("{s:s, s:s}", "where", w->trouble.where, "why", w->trouble.why)
+		   : json_null(),
 	    "blocked_on", blocked, "epoch",
 	    (json_int_t)(w->has_state ? w->state.epoch : w->epoch_floor), "step",
 	    (int)w->state.step);

@@ -10,12 +10,17 @@
 	X(EJECTED,     "ejected",     "a server left its pool's ring")                             \
 	X(RETURNED,    "returned",    "a server is back in its pool's ring")                       \
 	X(QUARANTINED, "quarantined", "an ejected server stays out until an operator acts")        \
+	X(STATE_BROKEN, "state broken", "the coordinator found a pool's state unusable; it waits for an " \
+	  "operator")                                                                              \
+	X(STATE_WHOLE, "state whole", "no longer")                                                 \
 	X(PANIC_BEGUN, "panic begun", "more servers of a pool are bad than may be ejected")        \
 	X(PANIC_ENDED, "panic ended", "no longer")                                                 \
 	X(BLIND_BEGUN, "blind begun", "too few nannies vote to eject a pool's servers")            \
 	X(BLIND_ENDED, "blind ended", "no longer")                                                 \
 	X(STORE_LOST,  "store lost",  "this agent has no connection to the store")                 \
-	X(STORE_BACK,  "store back",  "it has one again")
+	X(STORE_BACK,  "store back",  "it has one again")                                          \
+	X(TREE_REFUSED, "tree refused", "this agent cannot follow the tree and keeps the last good one") \
+	X(TREE_GOOD,   "tree good",   "it follows again")
 /* clang-format on */
 
 enum agent_event {

@@ -26,9 +26,9 @@ struct reader {
 	uint32_t pool_count;
 	json_t *routes, *doc;
 	uint64_t version, confirmed_us;
-	char *problem;
-	struct round *round; /* a reading under way */
-	bool again;	     /* something changed during it */
+	char *problem, *alarm; /* `alarm`: a problem with what is in force */
+	struct round *round;   /* a reading under way */
+	bool again;	       /* something changed during it */
 };
 
 /* What one reading found; takes effect only as a whole. */
@@ -236,14 +236,22 @@ static bool reader_take(struct reader *r, struct found_pool *f)
 	return true;
 }
 
+/* The first problem of a pool that is in force, or of one that is not, unless there is text. */
+static void reader_note_pools(const struct reader *r, const struct round *round, bool in_force,
+			      char *text, size_t size)
+{
+	for (uint32_t i = 0; !text[0] && i < round->count; i++) {
+		const struct found_pool *f = &round->found[i];
+		if (f->problem && (reader_find(r, f->name) != NULL) == in_force)
+			snprintf(text, size, "pools/%.200s: %s", f->name, f->problem);
+	}
+}
+
 static void reader_note_problem(struct reader *r, const struct round *round)
 {
 	char text[600] = "";
 	if (round->problem) snprintf(text, sizeof(text), "%s", round->problem);
-	for (uint32_t i = 0; !text[0] && i < round->count; i++)
-		if (round->found[i].problem)
-			snprintf(text, sizeof(text), "pools/%.200s: %s", round->found[i].name,
-				 round->found[i].problem);
+	reader_note_pools(r, round, true, text, sizeof(text));
 	for (uint32_t i = 0; !text[0] && i < r->pool_count; i++) {
 		bool there = false;
 		for (uint32_t k = 0; k < round->count; k++)
@@ -254,6 +262,9 @@ static void reader_note_problem(struct reader *r, const struct round *round)
 				 "the last good one stays in force",
 				 r->pools[i].name);
 	}
+	set_text(&r->alarm, text[0] ? text : NULL);
+	/* A pool that has never been in force has no state yet, or a spec that was refused. */
+	reader_note_pools(r, round, false, text, sizeof(text));
 	set_text(&r->problem, text[0] ? text : NULL);
 }
 
@@ -499,6 +510,7 @@ void reader_free(struct reader **r)
 	json_decref((*r)->doc);
 	free((*r)->cache);
 	free((*r)->problem);
+	free((*r)->alarm);
 	free(*r);
 	*r = NULL;
 }
@@ -521,6 +533,11 @@ uint64_t reader_version(const struct reader *r)
 const char *reader_problem(const struct reader *r)
 {
 	return r->problem;
+}
+
+const char *reader_alarm(const struct reader *r)
+{
+	return r->alarm;
 }
 
 uint64_t reader_confirmed_us(const struct reader *r)

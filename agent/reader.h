@@ -50,6 +50,9 @@ const struct reader_pool *reader_pool(const struct reader *r, uint32_t i);
 uint64_t reader_version(const struct reader *r);
 /* Is what is in force what the tree says, as far as we know? NULL: yes; else why not. */
 const char *reader_problem(const struct reader *r);
+/* The same, but only of what was in force before and is no longer followed; and when the store is
+ * away, as it was before. */
+const char *reader_alarm(const struct reader *r);
 /* Monotonic us of the last complete reading; 0: none yet. */
 uint64_t reader_confirmed_us(const struct reader *r);
 

@@ -86,7 +86,7 @@ static json_t *agent_of(const char *id, const json_t *from, bool live, int64_t w
 	take(out, from, "host");
 	take(out, from, "rack");
 	take(out, from, "version");
-	take(out, from, "error");
+	take(out, from, "problem");
 	json_array_foreach (json_object_get(from, "proxies"), i, p)
 		json_array_append_new(proxies, proxy_of(p, wanted));
 	json_object_set_new(out, "proxies", proxies);
@@ -123,7 +123,7 @@ static void agents_row(struct table *t, const json_t *a, const json_t *p)
 	table_json(t, json_object_get(p, "lag"));
 	table_json(t, json_object_get(p, "state"));
 	const char *error = out_string(p, "error");
-	table_text(t, *error != '\0' ? error : out_string(a, "error"));
+	table_text(t, *error != '\0' ? error : out_string(a, "problem"));
 }
 
 void agents_print(const json_t *agents)

@@ -22,6 +22,7 @@ static const char *pool_condition(const struct view *v)
 	bool current =
 	    json_is_integer(json_object_get(v->status, "spec_version")) && seen == spec_id(v);
 	if (v->spec_node.rc != STORE_OK) return "no spec";
+	if (strcmp(told, "broken") == 0) return told;
 	if (v->spec == NULL) return "rejected";
 	if (!v->has_state || v->ring == NULL)
 		return v->state_node.rc == STORE_OK ? "broken" : "new";
@@ -79,7 +80,9 @@ static json_t *pool_json(const struct view *v)
 	    v->has_state ? v->state.ring : NULL, "servers",
 	    integer_or_null(now != NULL, now != NULL ? now->server_count : 0), "ejected",
 	    pool_ejected(v), "rejected", pool_rejected(v), "blocked_on", blocked_on(v));
-	if (v->state_node.rc == STORE_OK && v->problem.why[0] != '\0')
+	json_t *told = json_object_get(v->status, "problem");
+	if (json_is_object(told)) json_object_set(out, "problem", told);
+	else if (v->state_node.rc == STORE_OK && v->problem.why[0] != '\0')
 		json_object_set_new(
 		    out, "problem",
 		    json_pack("{s:s, s:s}", "where", v->problem.where, "why", v->problem.why));
@@ -216,7 +219,9 @@ static bool status_is_good(const json_t *doc)
 		    json_array_size(json_object_get(one, "ejected")) > 0)
 			return false;
 	json_array_foreach (json_object_get(doc, "agents"), i, one) {
-		if (!json_is_true(json_object_get(one, "live"))) return false;
+		if (!json_is_true(json_object_get(one, "live")) ||
+		    *out_string(one, "problem") != '\0')
+			return false;
 		json_array_foreach (json_object_get(one, "proxies"), k, p)
 			if (json_integer_value(json_object_get(p, "lag")) > 0 ||
 			    *out_string(p, "error") != '\0')
@@ -290,7 +295,8 @@ const struct command cmd_status = {
 	.more =
 	    "STATE of a pool: ok; waiting for agents; pending: the coordinator has not come to\n"
 	    "this spec yet; rejected: the spec is invalid, what was good before stays in force;\n"
-	    "broken: the state itself cannot be used; new: nothing is in force yet; no spec.\n"
+	    "broken: the state itself cannot be used, agents keep the last good one; new: nothing\n"
+	    "is in force yet; no spec.\n"
 	    "LAG is how far a proxy's version is below the tree's: 0 is up to date.\n",
 	.most = 1,
 	.first = OPERAND_POOL,

@@ -22,6 +22,8 @@ static struct rig rig; /* ours; the coordinator and the reader use it too */
 static struct coordinator *coordinator;
 static struct reader *reader;
 static struct keeper *keeper;
+static uint32_t ring_grace_ms = 3600000;
+static struct coordinator_view followed; /* what the coordinator is told of its own agent */
 static unsigned topologies, decisions;
 static json_t *topology;
 static char last_decision[400];
@@ -48,6 +50,14 @@ static void on_decision(void *ctx, const char *what, const char *pool, const cha
 		 server ? server : "-", why ? why : "");
 }
 
+static bool in_force(void *ctx, const char *pool, struct coordinator_view *out)
+{
+	(void)ctx;
+	(void)pool;
+	*out = followed;
+	return followed.epoch > 0;
+}
+
 static void on_topology(void *ctx, const json_t *doc, uint64_t version, bool confirmed)
 {
 	(void)ctx;
@@ -66,7 +76,7 @@ static void on_read(void *ctx)
 static void start(void)
 {
 	struct store_events events = { on_session, on_change, NULL };
-	struct coordinator_events told = { on_decision, NULL };
+	struct coordinator_events told = { on_decision, in_force, NULL };
 	struct reader_events read = { on_topology, on_read, NULL };
 	struct err_at at;
 	rig = (struct rig){ .loop = &loop };
@@ -75,7 +85,7 @@ static void start(void)
 	rig_create(&rig, "cluster", "{\"format\":1,\"lineage\":\"L\"}", 0);
 	rig_create(&rig, "pools", "", 0);
 	rig_create(&rig, "agents/me", "{}", STORE_PARENTS);
-	coordinator = coordinator_new(&loop, rig.store, "me", &told);
+	coordinator = coordinator_new(&loop, rig.store, "me", ring_grace_ms, &told);
 	coordinator_session(coordinator, STORE_NEW_SESSION);
 	coordinator_elect(coordinator, true);
 	reader = reader_new(&loop, rig.store, cache, 60000, &read);
@@ -93,6 +103,7 @@ static void stop(void)
 	json_decref(topology);
 	topology = NULL;
 	topologies = decisions = 0;
+	followed = (struct coordinator_view){ 0 };
 }
 
 static void setup(void)
@@ -220,11 +231,13 @@ START_TEST(a_broken_or_deleted_state_changes_nothing)
 {
 	rig_create(&rig, "pools/p/spec", SPEC, STORE_PARENTS);
 	await_topologies(1);
+	ck_assert_ptr_null(reader_alarm(reader));
 	coordinator_elect(coordinator, false);
 	rig_put(&rig, "pools/p/state", "{", STORE_ANY_VERSION);
 	rig_pass(&loop, 200);
 	ck_assert_uint_eq(topologies, 1);
 	ck_assert_ptr_nonnull(reader_problem(reader));
+	ck_assert_ptr_nonnull(reader_alarm(reader));
 	rig_delete(&rig, "pools/p/state", STORE_ANY_VERSION);
 	rig_pass(&loop, 200);
 	ck_assert_uint_eq(topologies, 1);
@@ -247,6 +260,151 @@ START_TEST(a_successor_goes_on_from_the_tree_alone)
 	rig_put(&rig, "pools/p/spec", SPEC "timeout_ms: 77\n", STORE_ANY_VERSION);
 	await("pools/p/state", "\"epoch\":2");
 	await_topologies(2);
+}
+END_TEST
+
+START_TEST(a_broken_state_is_reported_and_waits_for_an_operator)
+{
+	rig_create(&rig, "pools/p/spec", SPEC, STORE_PARENTS);
+	await_topologies(1);
+	await("pools/p/status", "\"problem\":null");
+	rig_put(&rig, "pools/p/state", "{\"lineage\":", STORE_ANY_VERSION);
+	await("pools/p/status", "\"broken\"");
+	await("pools/p/status", "\"where\":\"state");
+	ck_assert_msg(strstr(last_decision, "p state broken -: state") == last_decision, "%s",
+		      last_decision);
+	rig_put(&rig, "pools/p/spec", SPEC "timeout_ms: 5\n", STORE_ANY_VERSION);
+	rig_pass(&loop, 200);
+	ck_assert_str_eq(rig_get(&rig, "pools/p/state", false).data, "{\"lineage\":");
+	rig_delete(&rig, "pools/p/state", STORE_ANY_VERSION);
+	await("pools/p/state", "\"epoch\":2");
+	await("pools/p/status", "\"problem\":null");
+	await_topologies(2);
+}
+END_TEST
+
+START_TEST(a_state_of_another_lineage_is_reported)
+{
+	char other[4096];
+	rig_create(&rig, "pools/p/spec", SPEC, STORE_PARENTS);
+	await("pools/p/status", "\"epoch\":1");
+	struct answer a = rig_get(&rig, "pools/p/state", false);
+	snprintf(other, sizeof(other), "%s", a.data);
+	char *at = strstr(other, "\"L\"");
+	ck_assert_ptr_nonnull(at);
+	at[1] = 'M';
+	rig_put(&rig, "pools/p/state", other, STORE_ANY_VERSION);
+	await("pools/p/status", "another lineage");
+	rig_put(&rig, "pools/p/state", a.data, STORE_ANY_VERSION);
+	await("pools/p/status", "\"waiting\"");
+	ck_assert(strstr(last_decision, "p state whole") == last_decision);
+}
+END_TEST
+
+START_TEST(what_our_own_agent_does_not_follow_is_reported)
+{
+	rig_create(&rig, "pools/p/spec", SPEC, STORE_PARENTS);
+	await("pools/p/status", "\"waiting\"");
+	followed = (struct coordinator_view){ "L", 7, "is older than what is in force" };
+	coordinator_changed(coordinator, "pools/p/state");
+	rig_pass(&loop, 300);
+	/* It reads the tree a moment before or after us: that is no trouble. */
+	ck_assert_ptr_null(strstr(rig_get(&rig, "pools/p/status", false).data, "broken"));
+	await("pools/p/status", "is older than");
+	/* The next edit goes beyond what is in force. */
+	rig_put(&rig, "pools/p/spec", SPEC "timeout_ms: 5\n", STORE_ANY_VERSION);
+	await("pools/p/state", "\"epoch\":8");
+	followed = (struct coordinator_view){ "L", 8, NULL };
+	coordinator_changed(coordinator, "pools/p/state");
+	await("pools/p/status", "\"problem\":null");
+	/* Another lineage counts its epochs by itself. */
+	followed = (struct coordinator_view){ "M", 70, NULL };
+	rig_put(&rig, "pools/p/spec", SPEC "timeout_ms: 6\n", STORE_ANY_VERSION);
+	await("pools/p/state", "\"epoch\":9");
+}
+END_TEST
+
+/* Turn the loop until so many ring bodies are there. */
+static void await_rings(uint32_t count)
+{
+	struct answer a = { 0 };
+	for (int i = 0; i < 400; i++) {
+		a = rig_list(&rig, "pools/p/rings", false);
+		if (a.rc == STORE_OK && a.name_count == count) return;
+		rig_pass(&loop, 10);
+	}
+	ck_abort_msg("%u ring bodies, not %u", a.name_count, count);
+}
+
+static void ring_of_state(char out[65])
+{
+	struct answer a = rig_get(&rig, "pools/p/state", false);
+	const char *at = strstr(a.data, "\"ring\":\"");
+	ck_assert_ptr_nonnull(at);
+	snprintf(out, 65, "%.64s", at + strlen("\"ring\":\""));
+}
+
+static void restart_with_grace(uint32_t ms)
+{
+	stop();
+	ring_grace_ms = ms;
+	start();
+	ring_grace_ms = 3600000;
+}
+
+START_TEST(ring_bodies_go_when_nobody_has_named_them_for_long)
+{
+	char first[65], now[65], path[STORE_PATH_MAX];
+	restart_with_grace(700);
+	rig_create(&rig, "pools/p/spec", SPEC, STORE_PARENTS);
+	await("pools/p/state", "\"epoch\":1");
+	ring_of_state(first);
+	rig_put(&rig, "pools/p/spec", SPEC "timeout_ms: 5\n", STORE_ANY_VERSION);
+	await("pools/p/state", "\"epoch\":2");
+	rig_put(&rig, "pools/p/spec", SPEC "timeout_ms: 6\n", STORE_ANY_VERSION);
+	await("pools/p/state", "\"epoch\":3");
+	await_rings(3);
+	/* The first is used again before its time is over: then its time begins anew. */
+	rig_pass(&loop, 400);
+	rig_put(&rig, "pools/p/spec", SPEC, STORE_ANY_VERSION);
+	await("pools/p/state", "\"epoch\":4");
+	ring_of_state(now);
+	ck_assert_str_eq(first, now);
+	rig_pass(&loop, 100);
+	rig_put(&rig, "pools/p/spec", SPEC "timeout_ms: 7\n", STORE_ANY_VERSION);
+	await("pools/p/state", "\"epoch\":5");
+	await_rings(3); /* the second is gone */
+	snprintf(path, sizeof(path), "pools/p/rings/%s", first);
+	ck_assert_int_eq(rig_get(&rig, path, false).rc, STORE_OK);
+	await_rings(1);
+	ring_of_state(now);
+	snprintf(path, sizeof(path), "pools/p/rings/%s", now);
+	ck_assert_int_eq(rig_get(&rig, path, false).rc, STORE_OK);
+}
+END_TEST
+
+START_TEST(a_ring_that_the_state_names_anywhere_stays)
+{
+	static const char other[] =
+	    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	char state[4096], with_goal[8192], path[STORE_PATH_MAX];
+	restart_with_grace(300);
+	rig_create(&rig, "pools/p/spec", SPEC, STORE_PARENTS);
+	await("pools/p/state", "\"epoch\":1");
+	struct answer a = rig_get(&rig, "pools/p/state", false);
+	snprintf(state, sizeof(state), "%s", a.data);
+	char *goal = strstr(state, "null");
+	ck_assert_ptr_nonnull(goal);
+	snprintf(with_goal, sizeof(with_goal), "%.*s{\"ring\":\"%s\"}%s", (int)(goal - state),
+		 state, other, goal + strlen("null"));
+	ck_assert_int_eq(rig_put(&rig, "pools/p/state", with_goal, STORE_ANY_VERSION).rc, STORE_OK);
+	snprintf(path, sizeof(path), "pools/p/rings/%s", other);
+	ck_assert_int_eq(rig_create(&rig, path, "to be", 0).rc, STORE_OK);
+	rig_pass(&loop, 900);
+	ck_assert_int_eq(rig_get(&rig, path, false).rc, STORE_OK);
+	rig_put(&rig, "pools/p/state", state, STORE_ANY_VERSION);
+	await_rings(1);
+	ck_assert_int_eq(rig_get(&rig, path, false).rc, STORE_NO_NODE);
 }
 END_TEST
 
@@ -294,6 +452,11 @@ int main(void)
 	tcase_add_test(t, votes_eject_and_their_end_returns);
 	tcase_add_test(t, a_nanny_that_abstains_has_no_vote);
 	tcase_add_test(t, a_broken_or_deleted_state_changes_nothing);
+	tcase_add_test(t, a_broken_state_is_reported_and_waits_for_an_operator);
+	tcase_add_test(t, a_state_of_another_lineage_is_reported);
+	tcase_add_test(t, what_our_own_agent_does_not_follow_is_reported);
+	tcase_add_test(t, ring_bodies_go_when_nobody_has_named_them_for_long);
+	tcase_add_test(t, a_ring_that_the_state_names_anywhere_stays);
 	tcase_add_test(t, a_successor_goes_on_from_the_tree_alone);
 	tcase_add_test(t, one_is_elected_and_another_follows);
 	suite_add_tcase(s, t);
