@@ -92,7 +92,7 @@ static void talk_greet(struct talk *t)
 {
 	scratch_clear(&t->out);
 	const struct op_info *info =
-	    t->codec ? t->codec->handshake(&t->pool, 2, t->greeting, &t->out) : NULL;
+	    t->codec ? t->codec->handshake(&t->pool, NULL, 2, t->greeting, &t->out) : NULL;
 	if (info) {
 		talk_begin(t, info, info->name);
 		return;

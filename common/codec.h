@@ -197,9 +197,10 @@ struct codec {
 
 	/* The n-th request of the handshake of a fresh server connection, or NULL after the last:
 	 * Redis AUTH, SELECT, HELLO 3. Fills *out with its bytes. A REPLY_ERROR to it means that
-	 * the connection is of no use. */
-	const struct op_info *(*handshake)(const struct pool_spec *pool, uint8_t resp, uint32_t n,
-					   struct scratch *out);
+	 * the connection is of no use. `name`: how the connection is called in the server's
+	 * lists; NULL: it has no name. */
+	const struct op_info *(*handshake)(const struct pool_spec *pool, const char *name,
+					   uint8_t resp, uint32_t n, struct scratch *out);
 
 	/* A request that any healthy server answers with REPLY_HIT and that changes nothing. */
 	const struct op_info *(*probe)(struct scratch *out);

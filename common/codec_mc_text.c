@@ -28,10 +28,10 @@ static void mc_encode_failure(const struct op_info *info, enum err e, const char
 }
 
 /* A memcached connection is ready at once. */
-static const struct op_info *mc_handshake(const struct pool_spec *pool, uint8_t resp, uint32_t n,
-					  struct scratch *out)
+static const struct op_info *mc_handshake(const struct pool_spec *pool, const char *name,
+					  uint8_t resp, uint32_t n, struct scratch *out)
 {
-	(void)pool, (void)resp, (void)n, (void)out;
+	(void)pool, (void)name, (void)resp, (void)n, (void)out;
 	return NULL;
 }
 

@@ -39,14 +39,25 @@ static const struct op_info *select_db(const struct pool_spec *pool, struct scra
 	return resp_op(RESP_SELECT);
 }
 
+static const struct op_info *set_name(const char *name, struct scratch *out)
+{
+	resp_put_head(out, '*', 3);
+	resp_put_bulk(out, SLICE("CLIENT"));
+	resp_put_bulk(out, SLICE("SETNAME"));
+	resp_put_bulk(out, slice_of(name));
+	return resp_op(RESP_SETNAME);
+}
+
 /* AUTH must come before SELECT: the other way round SELECT fails, and data would go to database 0.
  * HELLO carries the password itself. */
-static const struct op_info *resp_handshake(const struct pool_spec *pool, uint8_t resp, uint32_t n,
-					    struct scratch *out)
+static const struct op_info *resp_handshake(const struct pool_spec *pool, const char *name,
+					    uint8_t resp, uint32_t n, struct scratch *out)
 {
 	bool first = resp == 3 || pool->auth_password;
 	if (n == 0 && first) return resp == 3 ? hello(pool, out) : auth(pool, out);
-	if (n == first && pool->redis_db != 0) return select_db(pool, out);
+	n -= first;
+	if (n == 0 && name) return set_name(name, out);
+	if (n == (name != NULL) && pool->redis_db != 0) return select_db(pool, out);
 	return NULL;
 }
 

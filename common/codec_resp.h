@@ -6,6 +6,7 @@
  *   codec_resp_command.c  which command it is, what its keys are, why it is refused
  *   codec_resp_keys.c     the rules by which keys are found
  *   codec_resp_reply.c    replies, RESP2 and RESP3
+ *   codec_resp_held.c     a read under MULTI
  *   codec_resp_merge.c    requests taken apart, replies put together, failures told
  *   resp_commands.*       the table of commands
  */
@@ -89,6 +90,23 @@ enum reply_kind resp_merge(const struct op_info *info, const uint16_t *part_of_k
 			   enum on_server_error on_error, struct merge_sink *sink);
 void resp_encode_failure(const struct op_info *info, enum err e, const char *server,
 			 enum on_server_error on_error, uint32_t key_count, struct scratch *out);
+
+/* --- a read under MULTI, while its key may be on another server */
+
+/* MULTI, EXISTS key..., `request`, EXEC: one request for RESP_HELD_READ, which is answered by four
+ * values that count as one reply. */
+void resp_put_held(struct scratch *out, const struct slice *keys, uint32_t key_count,
+		   struct slice request);
+
+struct resp_held {
+	int64_t present;    /* of the keys; -1: the server refused it all ... */
+	struct slice value; /* the reply to the request; or why it refused    */
+};
+
+/* `reply`: whole and legal. */
+struct resp_held resp_read_held(struct slice reply);
+/* Are these four values that belong together? */
+bool resp_held_is_legal(struct slice reply);
 
 /* --- writing */
 

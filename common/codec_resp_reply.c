@@ -232,14 +232,21 @@ static enum parse_result walk(const char *data, size_t n, struct reply_resume *r
 	return r;
 }
 
-static enum parse_result walk_one(const char *data, size_t n, struct reply_resume *resume,
-				  struct item *top)
+/* `values` of them, one behind the other. */
+static enum parse_result walk_some(const char *data, size_t n, struct reply_resume *resume,
+				   uint64_t values, struct item *top)
 {
 	if (resume->depth == 0) {
 		resume->depth = 1;
-		resume->left[0] = 1;
+		resume->left[0] = values;
 	}
 	return walk(data, n, resume, top);
+}
+
+static enum parse_result walk_one(const char *data, size_t n, struct reply_resume *resume,
+				  struct item *top)
+{
+	return walk_some(data, n, resume, 1, top);
 }
 
 struct slice resp_value(const char *data, size_t n)
@@ -347,6 +354,10 @@ static bool is_miss(const struct resp_command *row, const struct item *top, stru
 static void judge(const struct resp_command *row, const struct item *top, struct slice value,
 		  uint64_t found, struct reply *out)
 {
+	if (top->error && row->flags & RESP_OPTIONAL) {
+		out->kind = REPLY_MISS;
+		return;
+	}
 	if (top->error) {
 		out->kind = REPLY_ERROR;
 		out->unhealthy = is_unhealthy(value);
@@ -371,11 +382,26 @@ static bool count_fits(struct slice sent, const struct item *top)
 	       top->children == asked - 1;
 }
 
+static enum parse_result parse_held(const char *data, size_t n, struct reply_resume *resume,
+				    struct reply *reply_out)
+{
+	struct item top;
+	enum parse_result r = walk_some(data, n, resume, 4, &top);
+	if (r != PARSE_OK) return r;
+	struct slice whole = { data, resume->base.at };
+	if (!resp_held_is_legal(whole)) return PARSE_FATAL;
+	struct resp_held held = resp_read_held(whole);
+	*reply_out = (struct reply){ .n = whole.n, .kind = REPLY_HIT };
+	if (held.present < 0) reply_out->kind = REPLY_ERROR;
+	return PARSE_OK;
+}
+
 enum parse_result resp_parse_reply(const struct op_info *info, struct slice sent, const char *data,
 				   size_t n, struct reply_resume *resume, struct reply *reply_out)
 {
 	const struct resp_command *row = resp_command_of(info);
 	struct item top = { 0 };
+	if (info->shape == REPLY_T_HELD) return parse_held(data, n, resume, reply_out);
 	enum parse_result r = walk_one(data, n, resume, &top);
 	if (r != PARSE_OK) return r;
 	size_t end = resume->base.at, need = 0, at = 0;

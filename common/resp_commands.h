@@ -17,6 +17,7 @@ enum resp_reply {
 	REPLY_T_MANY = 16, /* arrays, maps, sets                        */
 	REPLY_T_NUM = 32,  /* RESP3 doubles, booleans, big numbers      */
 	REPLY_T_PONG = 64, /* exactly +PONG: the probe's                */
+	REPLY_T_HELD = 128, /* four values: see resp_put_held()         */
 };
 
 /* How the keys are found among the arguments. */
@@ -129,6 +130,7 @@ enum resp_flag {
 	RESP_FAST = 1,
 	RESP_DENYOOM = 2,
 	RESP_CONTAINER = 4, /* its first argument names a row of its own: "object|encoding" */
+	RESP_OPTIONAL = 8,  /* sent by us; a server may refuse it and yet be of use */
 };
 
 enum resp_id {

@@ -72,8 +72,9 @@ static void conn_greet(struct conn *c)
 {
 	struct core *core = c->core;
 	scratch_clear(&core->aside);
-	c->greeting_info = c->dest->pool->codec->handshake(c->dest->pool->spec, c->resp,
-							   c->greeting, &core->aside);
+	const struct server_pool *pool = c->dest->pool;
+	c->greeting_info = pool->codec->handshake(pool->spec, core->client_name, c->resp,
+						  c->greeting, &core->aside);
 	if (c->greeting_info) {
 		conn_set_state(c, CONN_GREETING);
 		outq_copy(&core->bufs, &c->hello, core->aside.p, core->aside.n, BUF_SMALL);

@@ -57,6 +57,7 @@ struct core {
 	uint32_t turn_replies; /* replies that this turn has brought */
 	uint32_t reply_max;    /* bytes of one reply                */
 	struct worker_slot *stats;
+	const char *client_name; /* of our connections to servers, for their lists; or NULL  */
 
 	/* A destination was marked down or is back: tell whoever decides about ejection. */
 	void (*on_dest_state)(struct core *core, struct dest *d);

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -370,7 +371,8 @@ static enum err proxy_start_workers(struct proxy *p)
 	p->shared = (struct worker_shared){ .threads = n,
 					    .stats = p->stats,
 					    .main = &p->mail,
-					    .started_us = p->process.started_us };
+					    .started_us = p->process.started_us,
+					    .client_name = p->client_name };
 	p->shared.listener_clients = calloc(LISTENERS_MAX, sizeof(uint32_t));
 	if (!p->workers || !p->shared.listener_clients) return ERR_NOMEM;
 	for (uint32_t i = 0; i < n; i++) {
@@ -395,6 +397,20 @@ static enum err proxy_start_servers(struct proxy *p, struct err_at *where_out)
 	return e;
 }
 
+/* An agent tells a restarted host from a restarted proxy by the boot; servers, by the name, whose
+ * connections are those of a proxy that is no more. */
+static void proxy_name_process(struct proxy *p)
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
+	if (f) {
+		if (fgets(p->boot_id, sizeof(p->boot_id), f))
+			p->boot_id[strcspn(p->boot_id, "\n")] = 0;
+		fclose(f);
+	}
+	snprintf(p->client_name, sizeof(p->client_name), "twinring-%d-%.8s-%llu", (int)getpid(),
+		 p->boot_id, (unsigned long long)p->process.started_us / 1000);
+}
+
 enum err proxy_init(struct proxy *p, const struct options *o, struct config *config,
 		    struct err_at *where_out)
 {
@@ -403,6 +419,7 @@ enum err proxy_init(struct proxy *p, const struct options *o, struct config *con
 					     .config_file = o->config_file,
 					     .config_ok = true,
 					     .config_at_us = clock_wall_us() };
+	proxy_name_process(p);
 	LIST_INIT(&p->ejections.list);
 	p->identities = identities_new();
 	p->topology = topology_file_load(&config->proxy);

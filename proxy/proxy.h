@@ -21,6 +21,8 @@ struct proxy {
 	struct mailbox mail;
 	struct stats *stats;
 	struct stats_process process;
+	char boot_id[64];     /* the kernel's name for this boot; "": unknown                 */
+	char client_name[64]; /* of connections to servers: no other process ever has the same */
 	struct worker_shared shared;
 	struct worker **workers;
 	uint32_t worker_count;

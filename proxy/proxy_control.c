@@ -18,16 +18,6 @@ static enum err control_refuse(struct err_at *where_out, const char *where, cons
 	return ERR_INVALID;
 }
 
-/* The kernel's name for this boot: an agent tells a restarted host from a restarted proxy by it. */
-static void boot_id(char *out, size_t size)
-{
-	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
-	out[0] = 0;
-	if (!f) return;
-	if (fgets(out, (int)size, f)) out[strcspn(out, "\n")] = 0;
-	fclose(f);
-}
-
 static json_t *topology_state(const struct proxy *p)
 {
 	const struct topology *t = p->topology;
@@ -46,12 +36,11 @@ static enum err control_hello(void *ctx, const json_t *params, json_t **result_o
 	(void)params;
 	(void)where_out;
 	struct proxy *p = ctx;
-	char boot[64];
-	boot_id(boot, sizeof(boot));
-	*result_out = json_pack("{s:s, s:s, s:i, s:s, s:I, s:i, s:o}", "service", "twinring-proxy",
-				"version", TWINRING_VERSION, "pid", (int)getpid(), "boot_id", boot,
-				"started_us", (json_int_t)p->process.started_us, "threads",
-				(int)p->worker_count, "topology", topology_state(p));
+	*result_out = json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:i, s:o}", "service",
+				"twinring-proxy", "version", TWINRING_VERSION, "pid", (int)getpid(),
+				"boot_id", p->boot_id, "client_name", p->client_name, "started_us",
+				(json_int_t)p->process.started_us, "threads", (int)p->worker_count,
+				"topology", topology_state(p));
 	return ERR_NONE;
 }
 

@@ -284,6 +284,7 @@ struct worker *worker_new(struct worker_shared *shared, uint32_t index)
 		return NULL;
 	}
 	w->core.worker = w;
+	w->core.client_name = shared->client_name;
 	w->core.on_dest_state = worker_on_dest_state;
 	w->core.find_pool = worker_find_pool;
 	io_timer_init(&w->second, &w->core.loop, worker_on_second, w);

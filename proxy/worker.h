@@ -32,6 +32,7 @@ struct worker_shared {
 	struct mailbox *main;
 	uint32_t *listener_clients; /* [LISTENERS_MAX], atomic: open clients */
 	uint64_t started_us;	    /* wall clock */
+	const char *client_name;    /* of our connections to servers; NULL: none */
 };
 
 enum { LISTENERS_MAX = 1024 };

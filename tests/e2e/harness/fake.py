@@ -141,7 +141,7 @@ def redis_like(reply):
                 verb = args[0].upper()
                 if verb == b"PING":
                     out = b"+PONG\r\n"
-                elif verb in (b"SET", b"AUTH", b"SELECT", b"MSET"):
+                elif verb in (b"SET", b"AUTH", b"SELECT", b"MSET", b"CLIENT"):
                     out = b"+OK\r\n"
                 elif verb == b"MGET":
                     out = b"*%d\r\n" % (len(args) - 1) + b"$-1\r\n" * (len(args) - 1)

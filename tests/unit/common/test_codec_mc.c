@@ -865,7 +865,7 @@ END_TEST
 START_TEST(handshake_probe_and_table)
 {
 	struct scratch out = { 0 };
-	ck_assert_ptr_null(mc->handshake(NULL, 2, 0, &out));
+	ck_assert_ptr_null(mc->handshake(NULL, NULL, 2, 0, &out));
 	const struct op_info *probe = mc->probe(&out);
 	same(scratch_slice(&out), SLICE("version\r\n"));
 	ck_assert_int_eq(probe->id, MC_PROBE);

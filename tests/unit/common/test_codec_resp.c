@@ -508,6 +508,29 @@ START_TEST(unknown_command_is_quoted_safely)
 }
 END_TEST
 
+START_TEST(held_reads)
+{
+	struct scratch out = { 0 };
+	struct slice keys[] = { SLICE("a"), SLICE("b") };
+	resp_put_held(&out, keys, 2, SLICE("*3\r\n$4\r\nMGET\r\n$1\r\na\r\n$1\r\nb\r\n"));
+	same(scratch_slice(&out),
+	     "*1\r\n$5\r\nMULTI\r\n*3\r\n$6\r\nEXISTS\r\n$1\r\na\r\n$1\r\nb\r\n"
+	     "*3\r\n$4\r\nMGET\r\n$1\r\na\r\n$1\r\nb\r\n*1\r\n$4\r\nEXEC\r\n",
+	     "request");
+	scratch_fini(&out);
+	struct resp_held held = resp_read_held(
+	    SLICE("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:2\r\n*2\r\n$1\r\nx\r\n$-1\r\n"));
+	ck_assert_int_eq(held.present, 2);
+	same(held.value, "*2\r\n$1\r\nx\r\n$-1\r\n", "value");
+	held = resp_read_held(SLICE("+OK\r\n+QUEUED\r\n-ERR what\r\n-EXECABORT no\r\n"));
+	ck_assert_int_eq(held.present, -1);
+	same(held.value, "-ERR what\r\n", "refusal");
+	held = resp_read_held(SLICE("-NOPERM no\r\n:1\r\n$1\r\nv\r\n-ERR EXEC without\r\n"));
+	ck_assert_int_eq(held.present, -1);
+	same(held.value, "-NOPERM no\r\n", "refusal");
+}
+END_TEST
+
 /* --- the table -------------------------------------------------------------------------------- */
 
 START_TEST(every_verb_is_found)
@@ -651,6 +674,20 @@ static const struct reply_row replies[] = {
 
 	BAD(RESP_GET, "+OK\r\n"), BAD(RESP_GET, ":1\r\n"), BAD(RESP_GET, "*1\r\n$1\r\na\r\n"),
 	BAD(RESP_INCR, "$1\r\n1\r\n"), BAD(RESP_MSET, ":1\r\n"), BAD(RESP_MGET, "$-1\r\n"),
+	HIT(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n$1\r\nv\r\n", 0),
+	HIT(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:0\r\n%1\r\n+k\r\n,1.5\r\n", 0),
+	HIT(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n-WRONGTYPE no\r\n", 0),
+	ERROR(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n-ERR unknown command\r\n-EXECABORT no\r\n"),
+	ERROR(RESP_HELD_READ, "+OK\r\n-LOADING no\r\n-LOADING no\r\n-EXECABORT no\r\n"),
+	ERROR(RESP_HELD_READ, "-NOPERM no\r\n:1\r\n$1\r\nv\r\n-ERR EXEC without MULTI\r\n"),
+	ERROR(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n+QUEUED\r\n-EXECABORT no\r\n"),
+	BAD(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n:1\r\n:1\r\n:1\r\n"),
+	BAD(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+1\r\n:1\r\n"),
+	BAD(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n:1\r\n*2\r\n:1\r\n:1\r\n"),
+	BAD(RESP_HELD_READ, "+OK\r\n-ERR no\r\n+QUEUED\r\n*2\r\n:1\r\n:1\r\n"),
+	BAD(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n+QUEUED\r\n$-1\r\n"),
+	MISS(RESP_SETNAME, "-NOPERM no\r\n"), HIT(RESP_SETNAME, "+OK\r\n", 0),
+	BAD(RESP_SETNAME, ":1\r\n"),
 	BAD(RESP_PING, "+OK\r\n"), BAD(RESP_PING, "$4\r\nPONG\r\n"),
 	BAD(RESP_GET, ">3\r\n"), BAD(RESP_EVAL, "*1\r\n>1\r\n+a\r\n"),
 	BAD(RESP_GET, "$03\r\nabc\r\n"), BAD(RESP_GET, "$+3\r\nabc\r\n"), BAD(RESP_GET, "$-2\r\n"),
@@ -986,6 +1023,7 @@ START_TEST(every_miss_is_a_legal_reply)
 		struct scratch out = { 0 };
 		struct reply_resume resume;
 		struct reply reply;
+		if (info->shape == REPLY_T_HELD) continue; /* never told to a client */
 		resp->encode_failure(info, ERR_TIMEOUT, "s", ON_ERROR_MISS, 2, &out);
 		enum parse_result r =
 		    parse_reply(info->id, SLICE(""), scratch_slice(&out), &resume, &reply);
@@ -997,14 +1035,15 @@ END_TEST
 
 /* --- handshake -------------------------------------------------------------------------------- */
 
-static void handshake_is(const struct pool_spec *pool, uint8_t dialect, const char *want)
+static void handshake_is(const struct pool_spec *pool, const char *name, uint8_t dialect,
+			 const char *want)
 {
 	struct scratch all = { 0 }, out = { 0 };
 	const struct op_info *info;
-	for (uint32_t n = 0; (info = resp->handshake(pool, dialect, n, &out)); n++) {
+	for (uint32_t n = 0; (info = resp->handshake(pool, name, dialect, n, &out)); n++) {
 		struct command cmd;
 		ck_assert_int_eq(parse(scratch_slice(&out), &limits, &cmd), PARSE_OK);
-		ck_assert_ptr_eq(cmd.info, info);
+		if (info->id != RESP_SETNAME) ck_assert_ptr_eq(cmd.info, info);
 		for (uint32_t i = 0; i < cmd.argc; i++) {
 			scratch_puts(&all, cmd.argv[i]);
 			scratch_put(&all, i + 1 < cmd.argc ? " " : ";", 1);
@@ -1020,19 +1059,22 @@ START_TEST(handshakes)
 {
 	struct pool_spec pool = { 0 };
 	char user[] = "u", password[] = "pw";
-	handshake_is(&pool, 2, "");
-	handshake_is(&pool, 3, "HELLO 3;");
+	handshake_is(&pool, NULL, 2, "");
+	handshake_is(&pool, NULL, 3, "HELLO 3;");
 	pool.redis_db = 12;
-	handshake_is(&pool, 2, "SELECT 12;");
-	handshake_is(&pool, 3, "HELLO 3;SELECT 12;");
+	handshake_is(&pool, NULL, 2, "SELECT 12;");
+	handshake_is(&pool, "me", 2, "CLIENT SETNAME me;SELECT 12;");
+	handshake_is(&pool, "me", 3, "HELLO 3;CLIENT SETNAME me;SELECT 12;");
+	handshake_is(&pool, NULL, 3, "HELLO 3;SELECT 12;");
 	pool.auth_password = password;
-	handshake_is(&pool, 2, "AUTH pw;SELECT 12;");
-	handshake_is(&pool, 3, "HELLO 3 AUTH default pw;SELECT 12;");
+	handshake_is(&pool, NULL, 2, "AUTH pw;SELECT 12;");
+	handshake_is(&pool, NULL, 3, "HELLO 3 AUTH default pw;SELECT 12;");
 	pool.auth_user = user;
-	handshake_is(&pool, 2, "AUTH u pw;SELECT 12;");
+	handshake_is(&pool, NULL, 2, "AUTH u pw;SELECT 12;");
 	pool.redis_db = 0;
-	handshake_is(&pool, 2, "AUTH u pw;");
-	handshake_is(&pool, 3, "HELLO 3 AUTH u pw;");
+	handshake_is(&pool, NULL, 2, "AUTH u pw;");
+	handshake_is(&pool, "me", 2, "AUTH u pw;CLIENT SETNAME me;");
+	handshake_is(&pool, NULL, 3, "HELLO 3 AUTH u pw;");
 
 	struct scratch out = { 0 };
 	ck_assert_ptr_eq(resp->probe(&out), resp->op(RESP_PING));
@@ -1072,6 +1114,7 @@ int main(void)
 	tcase_add_test(t, reply_says_what_it_needs);
 	tcase_add_test(t, reply_must_fit_what_was_sent);
 	tcase_add_test(t, reply_line_is_bounded);
+	tcase_add_test(t, held_reads);
 	tcase_add_test(t, parts_are_whole_requests);
 	LOOP(t, merged, merges);
 	tcase_add_test(t, neighbours_are_emitted_together);

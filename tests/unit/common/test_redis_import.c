@@ -14,19 +14,19 @@
 
 enum { SOURCE, TARGET, NODES };
 
-struct node {
+struct server {
 	pid_t pid;
 	int fd;
 	char path[128];
 };
 
 static char dir[64];
-static struct node nodes[NODES];
+static struct server nodes[NODES];
 static struct scratch out, in;
 
 /* --- servers ---------------------------------------------------------------------------------- */
 
-static void node_start(struct node *n, int number)
+static void server_start(struct server *n, int number)
 {
 	snprintf(n->path, sizeof(n->path), "%s/%d.sock", dir, number);
 	n->pid = fork();
@@ -48,14 +48,14 @@ static void node_start(struct node *n, int number)
 	ck_abort_msg("redis-server does not answer");
 }
 
-static void servers_start(void)
+static void both_start(void)
 {
 	strcpy(dir, "/tmp/twinring-import-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
-	for (int i = 0; i < NODES; i++) node_start(&nodes[i], i);
+	for (int i = 0; i < NODES; i++) server_start(&nodes[i], i);
 }
 
-static void servers_stop(void)
+static void both_stop(void)
 {
 	for (int i = 0; i < NODES; i++) {
 		close(nodes[i].fd);
@@ -401,7 +401,7 @@ int main(void)
 {
 	Suite *s = suite_create("redis_import");
 	TCase *t = tcase_create("scripts");
-	tcase_add_unchecked_fixture(t, servers_start, servers_stop);
+	tcase_add_unchecked_fixture(t, both_start, both_stop);
 	tcase_set_timeout(t, 30);
 	tcase_add_loop_test(t, every_type_moves_whole, 0, sizeof(types) / sizeof(types[0]));
 	tcase_add_test(t, groups_of_a_stream_move_too);
