@@ -95,6 +95,13 @@ check-asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	@MODE=asan tests/check.sh
 check-tsan: ## unit tests and the threaded end-to-end tests under ThreadSanitizer
 	@MODE=tsan tests/check.sh
+.PHONY: model check-model model-table
+check-model: ## the protocol's models, small: each rule holds, and breaks something when removed
+	@tests/check.sh model
+model: ## the protocol's models, large: about half an hour and up to 8 GB; MODEL='--only LOCK'
+	@deploy/install-deps.sh && tests/model/check deep $(MODEL)
+model-table: ## write tests/model/table.txt again, from the models
+	@tests/model/check table >tests/model/table.new && mv tests/model/table.new tests/model/table.txt
 check-build-unit: $(UNIT)
 check-build-sim: $(SIM)
 

@@ -12,7 +12,7 @@ test="check memcached redis-server redis-tools nutcracker libmemcached-tools lib
 	python3-minimal python3 python3-pytest python3-pytest-xdist python3-redis python3-hiredis
 	python3-pymemcache python3-pylibmc python3-yaml php-cli php-memcached php-redis procps psmisc
 	iproute2 iptables socat curl git ca-certificates
-	zookeeper libzookeeper-java default-jre-headless python3-kazoo"
+	zookeeper libzookeeper-java default-jre-headless python3-kazoo spin"
 lint="clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev"
 
 case "${1:-all}" in

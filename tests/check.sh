@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # check.sh - build and run the tests; the last line is "N passed, N failed", over all of them.
 #
-#   tests/check.sh              unit, simulation, corpus replay, end-to-end
-#   tests/check.sh unit e2e     only these (unit sim fuzz e2e)
+#   tests/check.sh              unit, simulation, models, corpus replay, end-to-end
+#   tests/check.sh unit e2e     only these (unit sim model fuzz e2e)
 #
 # MODE=asan|tsan builds and tests with sanitizers; TWINRING_LONG=1 runs the long tests in full size;
 # PYTEST_ARGS is passed on. Works in a fresh clone on a fresh Debian machine: installs what is
@@ -91,6 +91,18 @@ run_fuzz() {
 	done
 }
 
+# The protocol itself: the models say whether it is right, table.txt what the code must do for it.
+run_model() {
+	local log=$out/model.log good bad
+	step "models"
+	timeout 900 tests/model/check small | tee "$log"
+	if read -r good _ bad _ < <(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log"); then
+		count "$good" "$bad" "models"
+	else
+		count 0 1 "models (no summary)"
+	fi
+}
+
 run_e2e() {
 	step "end-to-end tests ($mode)"
 	local xml=$out/e2e.xml counts args=()
@@ -127,16 +139,21 @@ build MODE="$mode" all || give_up "the build"
 for part in "${@:-all}"; do
 	case $part in
 	unit | sim) run_folder "$part" ;;
+	model) run_model ;;
 	fuzz) run_fuzz ;;
 	e2e) run_e2e ;;
 	all)
 		run_folder unit
 		run_folder sim
-		# Release builds have no sanitizer of their own; the others need no second one.
-		if [ "$mode" = release ]; then run_fuzz; fi
+		# Release builds have no sanitizer of their own; the others need no second one. No build
+		# changes the models.
+		if [ "$mode" = release ]; then
+			run_model
+			run_fuzz
+		fi
 		run_e2e
 		;;
-	*) give_up "usage: $0 [unit] [sim] [fuzz] [e2e]" ;;
+	*) give_up "usage: $0 [unit] [sim] [model] [fuzz] [e2e]" ;;
 	esac
 done
 finish
