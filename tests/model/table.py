@@ -16,16 +16,18 @@ STEPS = {
     9: ("FENCED", "old", "new"),
 }
 
-# heading, model, flags of each run that adds to it
+# heading, model, flags
 PARTS = [
-    ("memcached", "cache", [["OPS_CAS", "GETS_RELEASES", "OPS_LOCK", "ADD_DELETES",
-                             "FENCED_EITHER"]]),
-    ("memcached/lost", "cache", [["LOST", "FENCED_EITHER"]]),
-    ("memcached/relaxed", "cache", [["RELAXED", "FENCED_EITHER"]]),
-    ("redis", "storage", [["READ_IMPORTS"]]),
+    ("memcached", "cache", ["OPS_CAS", "GETS_RELEASES", "OPS_LOCK", "ADD_DELETES",
+                            "FENCED_EITHER"]),
+    ("memcached/nolocks", "cache", ["FENCED_EITHER"]),
+    ("memcached/lost", "cache", ["LOST", "FENCED_EITHER"]),
+    ("memcached/relaxed", "cache", ["RELAXED", "FENCED_EITHER"]),
+    ("redis", "storage", ["READ_IMPORTS"]),
 ]
 
 CONTENTS = ("absent", "value", "lease", "down")
+RINGS = ("old", "new")
 HEAD = """\
 # What a proxy does at which node, drawn from the models by tests/model/check. Do not edit.
 """
@@ -39,36 +41,42 @@ def names():
 
 
 class Row:
-    """One operation in one situation, and what was done."""
+    """One operation, or one move of the coordinator, in one situation, and what was done."""
 
     def __init__(self, fields, name):
-        self.step, op, told, was0, was1, token, said = fields[:7]
-        self.number, self.op = op, name[op]
-        nodes = [("old", was0), ("new", was1)]
-        self.letter = {0: "a", 1: "b"} if STEPS[self.step][1] == "old" else {0: "b", 1: "a"}
-        letters = {self.letter[i]: CONTENTS[was] for i, (_, was) in enumerate(nodes)}
-        # A token is asked for by cas alone.
-        self.situation = {"token": self.letter[token] if self.op == "cas" else "none", **letters}
-        actions = zip(fields[7:7 + 2 * said:2], fields[8:8 + 2 * said:2])
-        self.outcome = ("; ".join(f"{name[what]} {self.letter[node]}" for what, node in actions)
-                        or "nothing") + " -> " + name[told]
+        self.step, self.number, told, *was, tag, said = fields[:7]
+        self.op = name[self.number]
+        actions = list(zip(fields[7:7 + 2 * said:2], fields[8:8 + 2 * said:2]))
+        if self.op == "move":
+            self.to = told - next(n for n in name if name[n] == "step")
+            self.situation = {"target": "written" if tag == 1 else "clean"}
+            node, answer = RINGS, ""
+        else:
+            node = "ab" if STEPS[self.step][1] == "old" else "ba"
+            # Only a cas has a token that could matter.
+            self.situation = {"token": node[tag]} if self.op == "cas" else {}
+            answer = f" -> {name[told]}"
+        self.situation.update((node[i], CONTENTS[was[i]]) for i in (0, 1))
+        self.outcome = ("; ".join(f"{name[what]} {node[at]}" for what, at in actions)
+                        or "nothing") + answer
 
 
-def cover(rows):
-    """[(conditions, outcome)]: what decides the outcome, in as few lines as may be."""
-    return min((split(rows, asking) for asking in (("token", "a", "b"), ("token", "b", "a"))),
-               key=len)
+def cover(found):
+    """[(conditions, outcome)] from [(situation, outcome)]: what decides the outcome, in as few
+    lines as may be."""
+    asking = list(found[0][0])
+    return min((split(found, order) for order in (asking, asking[:-2] + asking[:-3:-1])), key=len)
 
 
-def split(rows, asking):
+def split(found, asking):
     """cover, asking one thing after the other. Where one situation has several outcomes, any of
     them is right."""
-    outcomes = sorted({row.outcome for row in rows})
+    outcomes = sorted({outcome for _, outcome in found})
     if len(outcomes) == 1 or not asking:
         return [({}, " | ".join(outcomes))]
     by_answer = {}
-    for answer in ("a", "b", "none") + CONTENTS:
-        some = [row for row in rows if row.situation[asking[0]] == answer]
+    for answer in ("a", "b", "clean", "written", *CONTENTS):
+        some = [pair for pair in found if pair[0][asking[0]] == answer]
         if some:
             key = tuple((tuple(conditions.items()), outcome)
                         for conditions, outcome in split(some, asking[1:]))
@@ -79,13 +87,32 @@ def split(rows, asking):
             for key, answers in by_answer.items() for conditions, outcome in key]
 
 
-def lines_of(heading, rows):
-    for step, (step_name, _, _) in STEPS.items():
-        for op in dict.fromkeys(row.op for row in sorted(rows, key=lambda row: row.number)):
-            some = [row for row in rows if row.step == step and row.op == op]
-            for conditions, outcome in cover(some) if some else ():
-                asked = " ".join(f"{what}={answer}" for what, answer in conditions.items())
-                yield f"{heading} {step_name} {op}{f' [{asked}]' if asked else ''}: {outcome}"
+def line(start, conditions, outcome):
+    asked = " ".join(f"{what}={answer}" for what, answer in conditions.items())
+    return f"{start}{f' [{asked}]' if asked else ''}: {outcome}"
+
+
+def lines_of_operations(heading, rows):
+    ops = dict.fromkeys(row.op for row in sorted(rows, key=lambda row: row.number))
+    for step, (name, _, _) in STEPS.items():
+        for op in ops:
+            found = [(row.situation, row.outcome) for row in rows
+                     if row.step == step and row.op == op]
+            for conditions, outcome in cover(found) if found else ():
+                yield line(f"{heading} {name} {op}", conditions, outcome)
+
+
+def lines_of_moves(heading, rows):
+    for step, (name, _, _) in STEPS.items():
+        here = [row for row in rows if row.step == step]
+        for to in sorted({row.to for row in here} - {step}):
+            # In every situation of this step: gone to, and with what, or not at all.
+            found = [(row.situation, row.outcome if row.to == to else "") for row in here]
+            gone = [situation for situation, outcome in found if outcome]
+            found = [pair for pair in found if pair[1] or pair[0] not in gone]
+            for conditions, outcome in cover(found):
+                if outcome:
+                    yield line(f"{heading} move {name} {STEPS[to][0]}", conditions, outcome)
 
 
 def draw_table(trace):
@@ -93,6 +120,10 @@ def draw_table(trace):
     name = names()
     lines = [f"step {number} {step} a={a} b={b}" for number, (step, a, b) in STEPS.items()]
     for heading, model, flags in PARTS:
-        rows = [Row(fields, name) for some in flags for fields in sorted(trace(model, some))]
-        lines += ["", *lines_of(heading, rows)]
+        rows = [Row(fields, name) for fields in sorted(trace(model, flags))]
+        moves = [row for row in rows if row.op == "move"]
+        # Pools without locks differ from the others in the moves alone.
+        if heading != "memcached/nolocks":
+            lines += ["", *lines_of_operations(heading, [row for row in rows if row not in moves])]
+        lines += ["", *lines_of_moves(heading, moves)]
     return HEAD + "\n".join(lines) + "\n"

@@ -414,7 +414,7 @@ proctype Coordinator() {
        m++;
        if
 #ifdef LOST
-       :: pub == 0 -> D(1); pub = 2
+       :: pub == 0 -> D(1); SAY(SCRUB, 1); pub = 2
        :: pub == 2 -> pub = 0
        :: pub == 2 -> pub = 4
        :: pub == 4 -> pub = 5
@@ -422,12 +422,12 @@ proctype Coordinator() {
 #else
        :: pub == 0 -> pub = 1
 #if defined(BUG_NOHOLD) || defined(RELAXED)
-       :: pub == 1 -> D(1); dirty1 = true; pub = 3
+       :: pub == 1 -> D(1); SAY(SCRUB, 1); dirty1 = true; pub = 3
        :: pub == 3 -> pub = 1
 #else
        :: pub == 1 ->
 #ifndef BUG_NOSCRUB
-          D(1);                 /* scrub: in PREPARE nobody writes node 1 */
+          D(1); SAY(SCRUB, 1);  /* in PREPARE nobody writes node 1 */
 #endif
           dirty1 = false; pub = 2
        :: pub == 2 && SHORTABORT -> pub = 1
@@ -455,7 +455,8 @@ proctype Coordinator() {
        :: pub == 5 -> m = MOVES
 #endif
 #endif /* LOST */
-       fi
+       fi;
+       SHOW_MOVE
      }
   :: m >= MOVES -> break
   od
@@ -505,12 +506,15 @@ active proctype Adjacent() {
 #endif
 init {
   atomic {
-    any_of(st[0], 8); TRACED(st[0]);
+    any_of(from, 8); TRACED(from); pub = from; st[0] = from; st[1] = from;
     any_of(was[0], 2); val[0] = (was[0] == 2 -> LEASE + 9 : was[0]);
     any_of(was[1], 2); val[1] = (was[1] == 2 -> LEASE + 9 : was[1]);
-    any_of(tag, 2);
-    if :: fenced[0] = true :: skip fi;
-    run Proxy(0)
+    any_of(tag, 2); dirty1 = (tag == 1);
+    if
+    :: run Coordinator()
+    :: run Proxy(0)
+    :: fenced[0] = true; run Proxy(0)
+    fi
   }
 }
 #else

@@ -205,7 +205,7 @@ proctype Zombie() {
 #endif
 
 inline newepoch(x) {          /* fresh epoch on both nodes, marks of the target start empty */
-  ep++; mark[x] = false;
+  ep++; mark[x] = false; SAY(EPOCH, x);
 #ifndef BUG_NOKILL
   if
   :: zt == WRITE -> ended = ended | BIT(zv); zt = 0; zn = 0; zv = 0; ze = 0; zdel = false
@@ -227,7 +227,7 @@ proctype Coordinator() {
 #else
        :: pub == 1 ->
 #ifndef BUG_NOSCRUB
-          val[1] = 0;
+          val[1] = 0; SAY(SCRUB, 1);
 #endif
           dirty1 = false; pub = 2
 #endif
@@ -246,7 +246,8 @@ proctype Coordinator() {
        :: pub == 7 -> pub = 6
        :: pub == 7 -> pub = 0
        :: pub == 5 -> m = MOVES
-       fi
+       fi;
+       SHOW_MOVE
      }
   :: m >= MOVES -> break
   od
@@ -271,12 +272,16 @@ proctype Lease() {
 #ifdef TRACE
 init {
   atomic {
-    any_of(st[0], 8);
+    any_of(from, 8); pub = from; st[0] = from; st[1] = from;
     any_of(was[0], 1); val[0] = was[0];
     any_of(was[1], 1); val[1] = was[1];
-    if :: fenced[0] = true :: skip fi;
+    any_of(tag, 1); dirty1 = (tag == 1);
     dead = 0;                              /* either value may be read  */
-    run Proxy(0)
+    if
+    :: run Coordinator()
+    :: run Proxy(0)
+    :: fenced[0] = true; run Proxy(0)
+    fi
   }
 }
 #else
