@@ -22,8 +22,8 @@ static enum err cache_get_body(const json_t *one, const char *key, const char *h
 	return body.p ? ring_body_parse(body, hex, pool, out, at) : ERR_INVALID;
 }
 
-/* {"version": V, "routes": ..., "pools": {P: {"state": TEXT, "ring": TEXT, "next": TEXT}}}: states and ring
- * bodies as they stand in the tree, so that they are checked by the same code. */
+/* {"version": V, "routes": ..., "pools": {P: {"state": TEXT, "ring": TEXT, "next": TEXT}}}: states
+ * and ring bodies as they stand in the tree, so that they are checked by the same code. */
 void cache_save(const char *path, const json_t *topology, const struct reader_pool *pools,
 		uint32_t count)
 {
@@ -59,8 +59,7 @@ static bool cache_load_pool(const char *name, const json_t *one, struct cached_p
 	*out = (struct cached_pool){ 0 };
 	if (!text.p) return false;
 	enum err e = pool_state_parse(text, &out->state, &at);
-	if (e == ERR_NONE)
-		e = cache_get_body(one, "ring", out->state.ring, name, &out->body, &at);
+	if (e == ERR_NONE) e = cache_get_body(one, "ring", out->state.ring, name, &out->body, &at);
 	if (e == ERR_NONE && out->state.transition)
 		e = cache_get_body(one, "next", out->state.transition->next, name, &out->next, &at);
 	if (e == ERR_NONE && (out->name = strdup(name)) != NULL) return true;

@@ -176,7 +176,7 @@ void keeper_found(struct keeper *k, const char *path, struct slice data)
 	struct kept *x;
 	keeper_set(k, path, data, false);
 	HASH_FIND_STR(k->kept, path, x);
-	x->founding = true;
+	if (x) x->founding = true;
 }
 
 void keeper_unset(struct keeper *k, const char *path)

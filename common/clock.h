@@ -9,6 +9,9 @@
 /* Monotonic microseconds since some moment in the past: for deadlines and durations. */
 uint64_t clock_now_us(void);
 
+/* The same, but it also counts while the machine is suspended: for leases. */
+uint64_t clock_boot_us(void);
+
 /* Microseconds since 1970, UTC: for people and timestamps; may jump. */
 uint64_t clock_wall_us(void);
 

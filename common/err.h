@@ -27,7 +27,10 @@
 	X(ERR_REPLY_TOO_LARGE,"reply too large")                                 \
 	X(ERR_SHUTDOWN,       "proxy is shutting down")                          \
 	X(ERR_NO_POOL,        "pool was removed")                                \
-	X(ERR_CROSS_SLOT,     "keys of this command live on different servers")
+	X(ERR_CROSS_SLOT,     "keys of this command live on different servers") \
+	/* while a pool's ring changes */                                       \
+	X(ERR_MOVING,         "the pool's ring is changing, try again")         \
+	X(ERR_FENCED,         "the pool's ring is changing, and this proxy has lost touch")
 /* clang-format on */
 
 enum err {

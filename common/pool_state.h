@@ -40,8 +40,8 @@ struct pool_state {
 	char ring[65];	/* name of the ring's body                              */
 	struct ejection *ejected;
 	uint32_t ejected_count;
-	uint64_t spec_version; /* of the spec that it was made from             */
-	uint32_t lease_ms;     /* 0: strict                                     */
+	uint64_t spec_version;		     /* of the spec that it was made from             */
+	uint32_t lease_ms;		     /* 0: strict                                     */
 	struct state_transition *transition; /* owned; NULL: stable              */
 };
 

@@ -88,14 +88,15 @@ const struct pool_spec *topology_pool(const struct topology *t, struct slice nam
 const struct pool_spec *topology_failover(const struct topology *t, const struct pool_spec *p);
 
 /* Parse and validate a whole snapshot ({lineage, epoch, step, version, pools: {NAME: {...}},
- * transitions: {NAME: {phase, next: {...}, ...}}, routes}); pools in the native spelling. On error nothing is allocated, the first problem is in
- * *where_out with a JSON path, and *count_out (may be NULL) says how many there were. */
+ * transitions: {NAME: {phase, next: {...}, ...}}, routes}); pools in the native spelling. On error
+ * nothing is allocated, the first problem is in *where_out with a JSON path, and *count_out (may be
+ * NULL) says how many there were. */
 enum err topology_from_json(const json_t *doc, struct topology **topology_out,
 			    struct err_at *where_out);
 
 /* The inverse: a new reference, every effective value spelled out. */
 json_t *topology_to_json(const struct topology *t);
-/* One pool of it, without its name and its transition: a new reference, NULL when out of memory. */
+/* One pool of it, without its name and its transition: a new reference, or NULL: no memory. */
 json_t *pool_spec_to_json(const struct pool_spec *p);
 
 /* By name and address; servers of the pools that a key's two owners by two rings belong to. */

@@ -254,6 +254,8 @@ static const struct setting topology_items[] = {
 	  .help = "of the transition" },
 	{ .key = "version", .type = SETTING_U64, FIELD(version), .max = INT64_MAX, .def = "0",
 	  .help = "grows with every change" },
+	{ .key = "lease_ms", .type = SETTING_READER, .unit = "milliseconds",
+	  .help = "for so long the proxy may act on transitions" },
 	{ .key = "pools", .type = SETTING_READER, .unit = "mapping of pools",
 	  .help = "see *pool*" },
 	{ .key = "transitions", .type = SETTING_READER, .unit = "mapping of transitions, by pool",

@@ -141,9 +141,9 @@ static struct transition_rules *lost_owner(void *field)
 
 static const struct transition_rules *lost_owner_const(const void *field)
 {
-	return (const struct transition_rules *)(const void *)((const char *)field -
-							       offsetof(struct transition_rules,
-									lost));
+	return (
+	    const struct transition_rules *)(const void *)((const char *)field -
+							   offsetof(struct transition_rules, lost));
 }
 
 static void lost_fini(void *field)

@@ -32,12 +32,12 @@ enum { TRANSITION_SLICES = 16 };
 /* What state and topology both say of it. */
 struct transition_rules {
 	enum phase phases[TRANSITION_SLICES]; /* of each sixteenth of the moving keys       */
-	bool storage;	       /* nothing may be lost; else a cache, where misses are allowed  */
-	bool promote;	       /* memcached: the targets have meta commands and cas            */
-	char *mark;	       /* Redis: imports are made under it; NULL or "": none           */
-	char **lost;	       /* servers, by ring name, that are dead for good                */
+	bool storage; /* nothing may be lost; else a cache, where misses are allowed  */
+	bool promote; /* memcached: the targets have meta commands and cas            */
+	char *mark;   /* Redis: imports are made under it; NULL or "": none           */
+	char **lost;  /* servers, by ring name, that are dead for good                */
 	uint32_t lost_count;
-	uint32_t hold_park_ms; /* a write waits so long for HOLD to end                        */
+	uint32_t hold_park_ms;	 /* a write waits so long for HOLD to end                        */
 	uint64_t move_max_bytes; /* Redis: larger keys are not moved by proxies                */
 };
 

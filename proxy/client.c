@@ -291,6 +291,7 @@ static struct request *client_request(struct client *c, const struct route *entr
 	req->key = cmd->key;
 	req->head = cmd->head;
 	req->body = cmd->body;
+	req->cmd = cmd;
 	req->in = in;
 	req->key_count = cmd->key_count;
 	req->lane = c->id;

@@ -39,10 +39,10 @@ struct client {
 	struct buf *in; /* an incomplete request, or what came while paused */
 	struct session session;
 	uint32_t id;
-	uint32_t skip;	   /* bytes of a refused request's body still to come    */
-	uint32_t active_s; /* monotonic: when it last sent or took bytes         */
+	uint32_t skip;	    /* bytes of a refused request's body still to come    */
+	uint32_t active_s;  /* monotonic: when it last sent or took bytes         */
 	uint32_t in_flight; /* requests not answered yet                         */
-	uint32_t cork_us; /* CORKED: low bits of the time until when            */
+	uint32_t cork_us;   /* CORKED: low bits of the time until when            */
 	uint16_t listener;
 	uint8_t flags;	    /* enum client_flag */
 	uint8_t reply_bits; /* replies of late had up to 2^this bytes */

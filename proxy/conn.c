@@ -152,7 +152,8 @@ static void conn_fail_queue(struct conn *c, struct request *req, enum err e)
 {
 	while (req) {
 		struct request *next = req->dest_next;
-		if (!(req->flags & REQ_EXPIRED)) c->core->in_flight--;
+		if (req->flags & REQ_EXPIRED) metric_sub(&c->dest->stats->m[SERVER_unresolved], 1);
+		else c->core->in_flight--;
 		if ((req->flags & REQ_AWAITED) && !(req->flags & REQ_EXPIRED)) {
 			req->flags &= (uint8_t)~REQ_QUEUED;
 			request_fail(req, e, c->dest->server->spec->ring_name);
@@ -352,6 +353,7 @@ static void conn_deliver(struct conn *c, struct slice bytes, struct buf *buf,
 	if (reply->kind == REPLY_ERROR) conn_count(c, SERVER_error_replies, 1);
 	if (req->flags & REQ_EXPIRED) {
 		conn_count(c, SERVER_late_replies, 1);
+		metric_sub(&c->dest->stats->m[SERVER_unresolved], 1);
 		request_unqueue(core, req);
 		return;
 	}
@@ -496,10 +498,18 @@ void conn_shorten(struct conn *c, uint64_t deadline_us)
 	}
 }
 
+/* While a ring changes, what was sent must be known to be done, or never to be, before the next
+ * step: a connection waits for its replies as long as it takes. */
+static bool conn_must_wait(const struct conn *c)
+{
+	return c->dest->pool->in_transition;
+}
+
 void conn_expire(struct conn *c, uint64_t now_us)
 {
 	if (c->state == CONN_CLOSED) return;
 	if (c->deadline_us && c->deadline_us <= now_us) {
+		if (c->state == CONN_QUARANTINE && conn_must_wait(c)) return;
 		if (c->state != CONN_QUARANTINE) conn_count(c, SERVER_connect_err, 1);
 		conn_close(c, c->state == CONN_QUARANTINE ? ERR_NONE : ERR_TIMEOUT);
 		return;
@@ -518,11 +528,14 @@ void conn_expire(struct conn *c, uint64_t now_us)
 	}
 	if (expired > 0) {
 		conn_count(c, SERVER_server_timedout, expired);
+		conn_count(c, SERVER_unresolved, expired);
 		if (c->state == CONN_READY) dest_on_failure(c->dest, ERR_TIMEOUT);
 	}
 	/* Too few failed to mark the server down, and nobody asks it any more. */
 	struct request *oldest = c->head;
 	if (c->state == CONN_READY && oldest && (oldest->flags & REQ_EXPIRED) &&
-	    oldest->deadline_us + CONN_OWED_US <= now_us)
-		conn_close(c, ERR_TIMEOUT);
+	    oldest->deadline_us + CONN_OWED_US <= now_us) {
+		if (conn_must_wait(c)) conn_retire(c, CONN_OWED_US);
+		else conn_close(c, ERR_TIMEOUT);
+	}
 }

@@ -58,6 +58,8 @@ struct core {
 	uint32_t reply_max;    /* bytes of one reply                */
 	struct worker_slot *stats;
 	const char *client_name; /* of our connections to servers, for their lists; or NULL  */
+	/* Atomic, main's: until when this proxy may act on a transition; 0: never granted. */
+	const uint64_t *lease_until_us;
 
 	/* A destination was marked down or is back: tell whoever decides about ejection. */
 	void (*on_dest_state)(struct core *core, struct dest *d);

@@ -41,8 +41,7 @@ static int test_config(const struct options *o)
 {
 	struct config *c = load(o);
 	fprintf(stderr, "%sconfiguration file '%s' syntax is %s\n",
-		o->nutcracker ? "nutcracker: " : "", o->config_file,
-		c ? "ok" : "invalid");
+		o->nutcracker ? "nutcracker: " : "", o->config_file, c ? "ok" : "invalid");
 	int status = c ? 0 : 1;
 	config_free(&c);
 	return status;

@@ -61,8 +61,13 @@ static void multi_reserve_parts(struct multi_scratch *s, uint32_t n)
 }
 
 /* The part for `leaf`, a new one if it has none yet. */
-static uint16_t multi_part(struct multi_scratch *s, const struct route *leaf, uint32_t *count)
+static uint16_t multi_part(struct multi_scratch *s, const struct route *leaf, bool alone,
+			   uint32_t *count)
 {
+	if (alone) {
+		s->leaves[*count] = leaf;
+		return (uint16_t)(*count)++;
+	}
 	uint32_t at = (uint32_t)((uintptr_t)leaf >> 4) & (s->slot_count - 1);
 	while (s->slots[at].stamp == s->stamp) {
 		if (s->slots[at].leaf == leaf) return s->slots[at].part;
@@ -86,7 +91,8 @@ static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const s
 	for (uint32_t i = 0; i < cmd->key_count; i++) {
 		multi_reserve_parts(s, parts + 1);
 		const struct route *leaf = route_locate(root, command_key(cmd, i), &core->rng);
-		s->part_of[i] = multi_part(s, leaf, &parts);
+		bool alone = leaf->per_key && cmd->info->route == OP_SPLIT;
+		s->part_of[i] = multi_part(s, leaf, alone, &parts);
 	}
 	return parts;
 }
@@ -263,6 +269,10 @@ static void multi_count_leaf(const struct route *leaf, void *ctx)
 static void multi_send_all(struct core *core, const struct route *root, struct request *req)
 {
 	struct multi_leaves leaves = { 0 };
+	if (root->pool->in_transition) {
+		request_fail_later(core, req, ERR_MOVING, NULL);
+		return;
+	}
 	root->type->each(root, multi_count_leaf, &leaves);
 	if (leaves.count == 0 || leaves.count > PARTS_MAX) {
 		request_fail_later(core, req, ERR_NO_SERVER, NULL);

@@ -88,11 +88,49 @@ enum err proxy_apply(struct proxy *p, struct topology *t, struct err_at *where_o
 	return ERR_NONE;
 }
 
+/* --- leases ----------------------------------------------------------------------------------- */
+
+static void proxy_lease_set(struct proxy *p, uint64_t until_us)
+{
+	__atomic_store_n(&p->shared.lease_until_us, until_us, __ATOMIC_RELAXED);
+}
+
+bool proxy_lease_has_lapsed(const struct proxy *p)
+{
+	return p->shared.lease_until_us && clock_boot_us() >= p->shared.lease_until_us;
+}
+
+uint64_t proxy_lease_left_ms(const struct proxy *p)
+{
+	uint64_t now = clock_boot_us(), until = p->shared.lease_until_us;
+	return until > now ? (until - now) / 1000 : 0;
+}
+
+void proxy_lease(struct proxy *p, uint32_t ms)
+{
+	uint64_t now = clock_boot_us();
+	p->lease_late_ms = 0;
+	if (!p->undrained || (p->shared.lease_until_us && !proxy_lease_has_lapsed(p))) {
+		proxy_lease_set(p, now + ms * 1000ull);
+		return;
+	}
+	p->lease_late_ms = ms;
+	p->lease_late_us = now;
+}
+
+/* All is drained: a lease that was waiting for it counts from when it was granted. */
+static void proxy_lease_begin(struct proxy *p)
+{
+	if (p->lease_late_ms) proxy_lease_set(p, p->lease_late_us + p->lease_late_ms * 1000ull);
+	p->lease_late_ms = 0;
+}
+
 static void proxy_on_snapshot_dead(struct proxy *p, struct snapshot *s)
 {
 	snapshot_free(s);
 	if (--p->snapshots_alive > 1 || !p->undrained) return;
 	p->undrained = false;
+	proxy_lease_begin(p);
 	if (p->control) proxy_control_drained(p);
 }
 

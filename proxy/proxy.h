@@ -39,7 +39,8 @@ struct proxy {
 	uint32_t snapshots_alive;
 	bool undrained;		 /* older snapshots are still in use                            */
 	uint64_t health_told_us; /* monotonic: when subscribers last heard of it                */
-	uint64_t lease_until_us; /* monotonic; 0: never granted. The agent renews it            */
+	uint32_t lease_late_ms;	 /* a lease that begins once all is drained; 0: none            */
+	uint64_t lease_late_us;	 /* boot clock: when it was granted                             */
 
 	int signal_fd;
 	struct io_watch signals;
@@ -63,6 +64,11 @@ enum err proxy_apply(struct proxy *p, struct topology *t, struct err_at *where_o
 bool proxy_all_adopted(const struct proxy *p);
 /* Build a snapshot of the wanted topology and hand it to all workers. */
 enum err proxy_publish(struct proxy *p, struct err_at *where_out);
+/* This proxy may act on transitions for so long. A lease that had run out begins anew only when no
+ * request of an older snapshot is under way. */
+void proxy_lease(struct proxy *p, uint32_t ms);
+bool proxy_lease_has_lapsed(const struct proxy *p);
+uint64_t proxy_lease_left_ms(const struct proxy *p);
 /* Stop accepting, let clients finish, then end. The second call ends at once. */
 void proxy_drain(struct proxy *p);
 

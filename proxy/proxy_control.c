@@ -18,16 +18,38 @@ static enum err control_refuse(struct err_at *where_out, const char *where, cons
 	return ERR_INVALID;
 }
 
+/* Servers that may still execute what timed out: older snapshots wait for them. */
+static json_t *control_blocked_on(const struct proxy *p)
+{
+	json_t *names = json_object(); /* a pool and what it becomes share most */
+	for (uint32_t i = 0; p->undrained && i < p->snapshot->pool_count; i++) {
+		const struct server_pool *pool = &p->snapshot->pools[i];
+		for (uint32_t k = 0; k < pool->spec->server_count; k++)
+			if (stats_server_sum(pool->servers[k].stats, SERVER_unresolved) > 0)
+				json_object_set_new(names, pool->servers[k].spec->ring_name,
+						    json_true());
+	}
+	json_t *list = json_array(), *ignored;
+	const char *name;
+	json_object_foreach (names, name, ignored) {
+		json_array_append_new(list, json_string(name));
+	}
+	json_decref(names);
+	return list;
+}
+
 static json_t *topology_state(const struct proxy *p)
 {
 	const struct topology *t = p->topology;
-	uint64_t now = clock_now_us(), until = p->lease_until_us;
-	json_int_t lease_ms = until > now ? (json_int_t)((until - now) / 1000) : 0;
-	return json_pack("{s:s, s:I, s:I, s:I, s:s, s:b, s:I}", "lineage",
-			 t->lineage ? t->lineage : "", "epoch", (json_int_t)t->epoch, "step",
-			 (json_int_t)t->step, "version", (json_int_t)t->version, "source",
-			 p->pushed ? "control" : "file", "drained", !p->undrained, "lease_ms",
-			 lease_ms);
+	json_t *out = json_pack("{s:s, s:I, s:I, s:I, s:s, s:b, s:I}", "lineage",
+				t->lineage ? t->lineage : "", "epoch", (json_int_t)t->epoch, "step",
+				(json_int_t)t->step, "version", (json_int_t)t->version, "source",
+				p->pushed ? "control" : "file", "drained", !p->undrained,
+				"lease_ms", (json_int_t)proxy_lease_left_ms(p));
+	json_t *blocked = control_blocked_on(p);
+	if (json_array_size(blocked) > 0) json_object_set(out, "blocked_on", blocked);
+	json_decref(blocked);
+	return out;
 }
 
 static enum err control_hello(void *ctx, const json_t *params, json_t **result_out,
@@ -83,12 +105,24 @@ static bool control_await_adoption(const struct proxy *p)
 	return false;
 }
 
+static bool control_lease_ms(const json_t *params, uint32_t *ms_out, struct err_at *where_out)
+{
+	const json_t *ms = json_object_get(params, "lease_ms");
+	json_int_t n = json_integer_value(ms);
+	*ms_out = (uint32_t)n;
+	if (json_is_integer(ms) && n >= 0 && n <= LEASE_MAX_MS) return true;
+	control_refuse(where_out, "$.lease_ms", "milliseconds, up to a day");
+	return false;
+}
+
 static enum err control_apply(void *ctx, const json_t *params, json_t **result_out,
 			      struct err_at *where_out)
 {
 	struct proxy *p = ctx;
 	struct topology *t;
-	bool again;
+	bool again, leased = json_object_get(params, "lease_ms") != NULL;
+	uint32_t lease_ms = 0;
+	if (leased && !control_lease_ms(params, &lease_ms, where_out)) return ERR_INVALID;
 	enum err e = topology_from_json(params, &t, where_out);
 	if (e != ERR_NONE) return e;
 	e = control_check_order(p, t, &again, where_out);
@@ -96,6 +130,7 @@ static enum err control_apply(void *ctx, const json_t *params, json_t **result_o
 		topology_free(&t);
 	} else {
 		bool was_pushed = p->pushed;
+		if (leased && !proxy_lease_has_lapsed(p)) proxy_lease(p, lease_ms);
 		p->pushed = true;
 		e = proxy_apply(p, t, where_out);
 		if (e != ERR_NONE) p->pushed = was_pushed;
@@ -105,6 +140,7 @@ static enum err control_apply(void *ctx, const json_t *params, json_t **result_o
 		return e;
 	}
 	if (!again) topology_file_save(&p->config->proxy, p->topology);
+	if (leased) proxy_lease(p, lease_ms);
 	if (!control_await_adoption(p)) {
 		control_refuse(where_out, "", "a worker has not taken it over yet");
 		return ERR_TIMEOUT;
@@ -125,16 +161,23 @@ void proxy_control_drained(struct proxy *p)
 }
 
 /* The agent says for how long this proxy may go on as it is, from now. It renews in time; a
- * topology in transition stops serving the keys that move when it does not. */
+ * topology in transition stops serving the keys that move when it does not. Once it has run out,
+ * only what is in force and drained can be leased again: `version` says what the agent means. */
 static enum err control_lease_renew(void *ctx, const json_t *params, json_t **result_out,
 				    struct err_at *where_out)
 {
 	struct proxy *p = ctx;
-	const json_t *ms = json_object_get(params, "lease_ms");
-	if (!json_is_integer(ms) || json_integer_value(ms) < 0 ||
-	    json_integer_value(ms) > LEASE_MAX_MS)
-		return control_refuse(where_out, "$.lease_ms", "milliseconds, up to a day");
-	p->lease_until_us = clock_now_us() + (uint64_t)json_integer_value(ms) * 1000;
+	uint32_t ms;
+	const json_t *version = json_object_get(params, "version");
+	if (!control_lease_ms(params, &ms, where_out)) return ERR_INVALID;
+	if (json_is_integer(version) && proxy_lease_has_lapsed(p) &&
+	    (uint64_t)json_integer_value(version) != p->topology->version) {
+		control_refuse(where_out, "$.version",
+			       "the lease has run out, and another "
+			       "topology is in force");
+		return ERR_INVALID;
+	}
+	proxy_lease(p, ms);
 	*result_out = topology_state(p);
 	return ERR_NONE;
 }

@@ -81,7 +81,8 @@ struct request {
 	uint64_t queued_at; /* its first byte's place in what its connection sends */
 
 	struct slice key, head, body;
-	struct buf *in; /* head and body may lie in it; borrowed during route_send() */
+	const struct command *cmd; /* as long as `key`; NULL: a part of a split request */
+	struct buf *in;		   /* head and body may lie in it; borrowed during route_send() */
 
 	struct slice sent; /* what the server got (its head), when info->keep_sent */
 	struct buf *sent_buf;

@@ -38,6 +38,7 @@ struct route {
 	const struct route_type *type;
 	const struct server_pool *pool; /* whose codec and limits apply; never NULL */
 	uint32_t leaf;			/* destination number of a server handle    */
+	bool per_key; /* a request that can be split goes to it key by key          */
 };
 
 static inline void route_send(const struct route *r, struct request *req)

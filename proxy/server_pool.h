@@ -29,7 +29,9 @@ struct server_pool {
 	uint32_t dest_base;	     /* server i is destination dest_base + i        */
 	uint32_t lanes;		     /* connections a worker may hold to each server */
 	struct stats_pool *stats;
-	const struct route *failover; /* takes the keys of ejected servers; NULL: none does */
+	const struct server_pool *next; /* as it is to become; NULL: stable                      */
+	bool in_transition;		/* it, or the pool that it is the next of, is          */
+	const struct route *failover;	/* takes the keys of ejected servers; NULL: none does */
 };
 
 /* Keep the pool's snapshot alive without a view: a destination may outlive the newest view that

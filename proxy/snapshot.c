@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/topology_ring.h"
+#include "proxy/routes/dual.h"
 #include "proxy/routes/hash.h"
 
 #include "common/memory.h"
@@ -114,12 +115,14 @@ void server_pool_release(const struct server_pool *p)
 	snapshot_unref(p->snapshot);
 }
 
-static enum err pool_build(struct server_pool *p, const struct pool_spec *spec, uint32_t dest_base,
+static enum err pool_build(struct snapshot *s, struct server_pool *p, const struct pool_spec *spec,
 			   const struct snapshot_input *in, struct err_at *where_out)
 {
+	p->snapshot = s;
 	p->spec = spec;
 	p->codec = codec_of(spec->protocol);
-	p->dest_base = dest_base;
+	p->dest_base = s->dest_count;
+	s->dest_count += spec->server_count;
 	p->lanes = spec->server_connections * (spec->protocol == PROTOCOL_REDIS ? 2 : 1);
 	p->limits = (struct codec_limits){ .value_max_bytes = spec->value_max_bytes,
 					   .request_max_bytes = in->proxy->request_max_bytes,
@@ -130,11 +133,11 @@ static enum err pool_build(struct server_pool *p, const struct pool_spec *spec, 
 	if (!p->servers) return ERR_NOMEM;
 	p->stats = stats_pool_get(in->stats, spec->name, p->codec);
 	for (uint32_t i = 0; i < spec->server_count; i++) {
-		struct pool_server *s = &p->servers[i];
-		s->spec = &spec->servers[i];
-		in->resolve(in->ctx, s->spec, &s->addr);
-		s->id = identity_of(in->identities, spec, s, p->lanes);
-		s->stats = stats_server_get(p->stats, s->spec->ring_name);
+		struct pool_server *server = &p->servers[i];
+		server->spec = &spec->servers[i];
+		in->resolve(in->ctx, server->spec, &server->addr);
+		server->id = identity_of(in->identities, spec, server, p->lanes);
+		server->stats = stats_server_get(p->stats, server->spec->ring_name);
 	}
 	return pool_build_ring(p, where_out);
 }
@@ -167,6 +170,41 @@ static void snapshot_build_entries(struct snapshot *s, const struct snapshot_inp
 	}
 }
 
+/* The pools that others are on their way to; behind those of the topology. */
+static enum err snapshot_build_next(struct snapshot *s, const struct snapshot_input *in,
+				    struct err_at *where_out)
+{
+	for (uint32_t i = 0; i < s->topology->pool_count; i++) {
+		const struct transition *t = s->topology->pools[i].transition;
+		if (!t) continue;
+		struct server_pool *next = &s->pools[s->pool_count++];
+		enum err e = pool_build(s, next, t->next, in, where_out);
+		if (e != ERR_NONE) return e;
+		s->pools[i].next = next;
+		s->pools[i].in_transition = next->in_transition = true;
+	}
+	return ERR_NONE;
+}
+
+static enum err snapshot_build_pools(struct snapshot *s, const struct snapshot_input *in,
+				     struct err_at *where_out)
+{
+	const struct topology *t = s->topology;
+	for (; s->pool_count < t->pool_count; s->pool_count++) {
+		enum err e = pool_build(s, &s->pools[s->pool_count], &t->pools[s->pool_count], in,
+					where_out);
+		if (e != ERR_NONE) return e;
+	}
+	enum err e = snapshot_build_next(s, in, where_out);
+	for (uint32_t i = 0; e == ERR_NONE && i < t->pool_count; i++) {
+		const struct server_pool *p = &s->pools[i];
+		s->roots[i] = route_hash_new(p);
+		if (s->roots[i] && p->next) s->roots[i] = route_dual_new(s->roots[i]);
+		if (!s->roots[i]) e = ERR_NOMEM;
+	}
+	return e;
+}
+
 enum err snapshot_build(struct topology *t, const struct snapshot_input *in,
 			struct snapshot **snapshot_out, struct err_at *where_out)
 {
@@ -175,7 +213,7 @@ enum err snapshot_build(struct topology *t, const struct snapshot_input *in,
 	s->refs = 1;
 	s->topology = t;
 	s->serial = ++in->identities->serial;
-	s->pools = calloc(t->pool_count + 1, sizeof(*s->pools));
+	s->pools = calloc(t->pool_count * 2 + 1, sizeof(*s->pools));
 	s->roots = calloc(t->pool_count + 1, sizeof(*s->roots));
 	s->limits = *in->proxy;
 	s->limits.control = s->limits.log_file = NULL;
@@ -183,15 +221,10 @@ enum err snapshot_build(struct topology *t, const struct snapshot_input *in,
 	s->entry_count = in->listener_count;
 	s->entries = calloc(in->listener_count + 1, sizeof(*s->entries));
 	if (!s->pools || !s->roots || !s->entries) abort();
-	for (uint32_t i = 0; i < t->pool_count; i++) {
-		s->pools[i].snapshot = s;
-		enum err e = pool_build(&s->pools[i], &t->pools[i], s->dest_count, in, where_out);
-		if (e == ERR_NONE && !(s->roots[i] = route_hash_new(&s->pools[i]))) e = ERR_NOMEM;
-		if (e != ERR_NONE) {
-			snapshot_free(s);
-			return e;
-		}
-		s->dest_count += t->pools[i].server_count;
+	enum err e = snapshot_build_pools(s, in, where_out);
+	if (e != ERR_NONE) {
+		snapshot_free(s);
+		return e;
 	}
 	for (uint32_t i = 0; i < t->pool_count; i++)
 		if (t->pools[i].failover == FAILOVER_POOL)
@@ -202,17 +235,19 @@ enum err snapshot_build(struct topology *t, const struct snapshot_input *in,
 	return ERR_NONE;
 }
 
+static void server_pool_fini(struct server_pool *p)
+{
+	for (uint32_t k = 0; p->servers && k < p->spec->server_count; k++)
+		if (p->servers[k].stats) stats_server_unref(p->servers[k].stats);
+	if (p->stats) stats_pool_unref(p->stats);
+	free(p->servers);
+	ring_free(&p->ring);
+}
+
 void snapshot_free(struct snapshot *s)
 {
-	for (uint32_t i = 0; i < s->topology->pool_count; i++) {
-		struct server_pool *p = &s->pools[i];
-		route_free(s->roots[i]);
-		for (uint32_t k = 0; p->servers && k < p->spec->server_count; k++)
-			if (p->servers[k].stats) stats_server_unref(p->servers[k].stats);
-		if (p->stats) stats_pool_unref(p->stats);
-		free(p->servers);
-		ring_free(&p->ring);
-	}
+	for (uint32_t i = 0; i < s->topology->pool_count; i++) route_free(s->roots[i]);
+	for (uint32_t i = 0; i < s->topology->pool_count * 2; i++) server_pool_fini(&s->pools[i]);
 	free(s->pools);
 	free(s->roots);
 	free(s->entries);

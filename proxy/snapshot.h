@@ -20,8 +20,9 @@ struct snapshot {
 	uint64_t serial; /* counts up with every snapshot of this process             */
 	struct topology *topology;
 	struct proxy_spec limits;  /* its numbers; its strings are not here           */
-	struct server_pool *pools; /* [topology->pool_count] */
-	struct route **roots;	   /* [topology->pool_count]; PoolRoute of each pool  */
+	struct server_pool *pools; /* [pool_count]: the topology's, then those that pools become */
+	uint32_t pool_count;
+	struct route **roots; /* [topology->pool_count]; PoolRoute of each pool  */
 	uint32_t dest_count;
 	const struct route **entries; /* where listener number i leads; NULL: nowhere */
 	uint32_t entry_count;

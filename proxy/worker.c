@@ -28,56 +28,67 @@ static void view_on_unused(struct view *v)
 	free(v);
 }
 
-/* Destinations of the newest view by server id, for the time of one adoption. */
+/* Destinations by server id, for the time of one adoption. */
 struct dest_entry {
 	uint64_t id;
 	struct dest *dest;
 	UT_hash_handle hh;
 };
 
-static struct dest *worker_find_dest(struct dest_entry *known, uint64_t id)
+struct dest_index {
+	struct dest_entry *by_id, *entries;
+	uint32_t count;
+};
+
+static struct dest *dest_index_find(const struct dest_index *index, uint64_t id)
 {
 	struct dest_entry *e;
-	HASH_FIND(hh, known, &id, sizeof(id), e);
+	HASH_FIND(hh, index->by_id, &id, sizeof(id), e);
 	return e ? e->dest : NULL;
+}
+
+static void dest_index_add(struct dest_index *index, struct dest *d)
+{
+	if (dest_index_find(index, d->id)) return;
+	struct dest_entry *e = &index->entries[index->count++];
+	e->id = d->id;
+	e->dest = d;
+	HASH_ADD(hh, index->by_id, id, sizeof(e->id), e);
+}
+
+static void view_add_pool(struct view *v, struct dest_index *index, const struct server_pool *pool)
+{
+	for (uint32_t i = 0; i < pool->spec->server_count; i++) {
+		const struct pool_server *server = &pool->servers[i];
+		struct dest *d = dest_index_find(index, server->id);
+		if (d) dest_ref(d);
+		else dest_index_add(index, d = dest_new(v->core, pool, server));
+		/* A pool and what it is to become share servers: the pool itself decides. */
+		if (d->pool->snapshot != v->snapshot) dest_update(d, pool, server);
+		v->dests[pool->dest_base + i] = d;
+		if (pool->spec->preconnect || pool->in_transition) dest_preconnect(d);
+	}
 }
 
 static struct view *worker_new_view(struct worker *w, struct snapshot *s)
 {
-	struct view *old = w->view;
+	const struct view *old = w->view;
 	uint32_t old_count = old ? old->dest_count : 0;
-	struct dest_entry *known = NULL, *entries = calloc(old_count + 1, sizeof(*entries));
+	struct dest_index index = { .entries = calloc(old_count + s->dest_count + 1,
+						      sizeof(*index.entries)) };
 	struct view *v = calloc(1, sizeof(*v));
 	struct dest **dests = calloc(s->dest_count + 1, sizeof(*dests));
-	if (!v || !dests || !entries) abort();
-	for (uint32_t i = 0; i < old_count; i++) {
-		entries[i].id = old->dests[i]->id;
-		entries[i].dest = old->dests[i];
-		HASH_ADD(hh, known, id, sizeof(entries[i].id), &entries[i]);
-	}
+	if (!v || !dests || !index.entries) abort();
 	*v = (struct view){ .snapshot = s,
 			    .dests = dests,
 			    .dest_count = s->dest_count,
 			    .refs = 1,
 			    .on_unused = view_on_unused,
 			    .core = &w->core };
-	for (uint32_t p = 0; p < s->topology->pool_count; p++) {
-		const struct server_pool *pool = &s->pools[p];
-		for (uint32_t i = 0; i < pool->spec->server_count; i++) {
-			const struct pool_server *server = &pool->servers[i];
-			struct dest *d = worker_find_dest(known, server->id);
-			if (d) {
-				dest_ref(d);
-				dest_update(d, pool, server);
-			} else {
-				d = dest_new(&w->core, pool, server);
-			}
-			dests[pool->dest_base + i] = d;
-			if (pool->spec->preconnect) dest_preconnect(d);
-		}
-	}
-	HASH_CLEAR(hh, known);
-	free(entries);
+	for (uint32_t i = 0; i < old_count; i++) dest_index_add(&index, old->dests[i]);
+	for (uint32_t p = 0; p < s->pool_count; p++) view_add_pool(v, &index, &s->pools[p]);
+	HASH_CLEAR(hh, index.by_id);
+	free(index.entries);
 	return v;
 }
 
@@ -285,6 +296,7 @@ struct worker *worker_new(struct worker_shared *shared, uint32_t index)
 	}
 	w->core.worker = w;
 	w->core.client_name = shared->client_name;
+	w->core.lease_until_us = &shared->lease_until_us;
 	w->core.on_dest_state = worker_on_dest_state;
 	w->core.find_pool = worker_find_pool;
 	io_timer_init(&w->second, &w->core.loop, worker_on_second, w);

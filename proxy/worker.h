@@ -33,6 +33,7 @@ struct worker_shared {
 	uint32_t *listener_clients; /* [LISTENERS_MAX], atomic: open clients */
 	uint64_t started_us;	    /* wall clock */
 	const char *client_name;    /* of our connections to servers; NULL: none */
+	uint64_t lease_until_us;    /* atomic; clock_boot_us(); 0: never granted */
 };
 
 enum { LISTENERS_MAX = 1024 };

@@ -68,13 +68,26 @@ static void hash_send_ejected(const struct route *r, struct request *req, uint32
 	else server_send(&h->leaves[i], req);
 }
 
-static void hash_send(const struct route *r, struct request *req)
+static inline void hash_send_to(const struct route *r, struct request *req, uint32_t i)
 {
-	struct core *core = req->view->core;
-	uint32_t i = ring_lookup(r->pool->ring, req->key, &core->rng);
-	if (i == RING_NONE) request_fail_later(core, req, ERR_NO_SERVER, NULL);
+	if (i == RING_NONE) request_fail_later(req->view->core, req, ERR_NO_SERVER, NULL);
 	else if (r->pool->servers[i].spec->ejected) hash_send_ejected(r, req, i);
 	else dest_send(req->view->dests[r->pool->dest_base + i], req);
+}
+
+void route_hash_send_to(const struct route *r, struct request *req, uint32_t i)
+{
+	hash_send_to(r, req, i);
+}
+
+const struct route *route_hash_leaf(const struct route *r, uint32_t i)
+{
+	return &((const struct hash_route *)r)->leaves[i];
+}
+
+static void hash_send(const struct route *r, struct request *req)
+{
+	hash_send_to(r, req, ring_lookup(r->pool->ring, req->key, &req->view->core->rng));
 }
 
 static const struct route *hash_locate(const struct route *r, struct slice key, uint64_t *rng)
@@ -131,6 +144,8 @@ struct route *route_hash_new(const struct server_pool *pool)
 	if (!h) return NULL;
 	h->base = (struct route){ .type = &hash_route, .pool = pool };
 	for (uint32_t i = 0; i < n; i++)
-		h->leaves[i] = (struct route){ &server_route, pool, pool->dest_base + i };
+		h->leaves[i] = (struct route){ .type = &server_route,
+					       .pool = pool,
+					       .leaf = pool->dest_base + i };
 	return &h->base;
 }

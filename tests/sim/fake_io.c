@@ -43,6 +43,11 @@ uint64_t clock_now_us(void)
 	return fake.now_us;
 }
 
+uint64_t clock_boot_us(void)
+{
+	return fake.now_us;
+}
+
 uint64_t clock_wall_us(void)
 {
 	return 1700000000000000 + fake.now_us;

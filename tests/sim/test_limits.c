@@ -249,7 +249,8 @@ END_TEST
 
 START_TEST(a_stalled_server_holds_little_memory)
 {
-	sim_start("memcached", 1, "    timeout_ms: 60000\n", "  pipeline_max: 10000\n  client_output_max: 1g\n");
+	sim_start("memcached", 1, "    timeout_ms: 60000\n",
+		  "  pipeline_max: 10000\n  client_output_max: 1g\n");
 	struct sock *c = sim_client();
 	for (int i = 0; i < 2000; i++) sim_send(c, "get key%d\r\n", i);
 	ck_assert_uint_eq(sim_live(), 2000);

@@ -37,7 +37,7 @@ static void good(const char *json)
 	"{'lineage': 'l', 'epoch': " epoch ", 'step': 2, 'ring': " ring ", 'ejected': " ejected \
 	", 'spec_version': 7, 'lease_ms': 60000" more "}"
 #define NEXT "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
-#define TRANSITION                                                                              \
+#define TRANSITION                                                                                 \
 	", 'transition': {'next': '" NEXT "', 'phase': 'dual', 'mode': 'storage', 'mark': '5.2', " \
 	"'dirty': true, 'lost': ['b', 'c']}"
 #define GOOD(more) STATE("5", "'" RING "'", "[]", more)
@@ -52,7 +52,8 @@ static void check_same(const struct pool_state *a, const struct pool_state *b)
 	ck_assert_uint_eq(a->lease_ms, b->lease_ms);
 	ck_assert_int_eq(a->transition != NULL, b->transition != NULL);
 	if (a->transition) {
-		const struct transition_rules *x = &a->transition->rules, *y = &b->transition->rules;
+		const struct transition_rules *x = &a->transition->rules,
+					      *y = &b->transition->rules;
 		ck_assert_str_eq(a->transition->next, b->transition->next);
 		ck_assert_int_eq(a->transition->dirty, b->transition->dirty);
 		ck_assert_int_eq(a->transition->back, b->transition->back);

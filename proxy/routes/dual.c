@@ -1,0 +1,219 @@
+#include "proxy/routes/dual.h"
+
+#include <stdlib.h>
+
+#include "proxy/routes/hash.h"
+
+struct dual_route {
+	struct route base;
+	struct route *plain; /* by the ring as it is; owned */
+	struct route moving; /* stands for keys that move; asks the one above */
+};
+
+/* Both owners of a key. */
+struct owners {
+	uint32_t old, new; /* places in pool->servers and pool->next->servers, or RING_NONE */
+	bool moves;
+};
+
+static struct owners dual_owners(const struct route *r, struct slice key, uint64_t *rng)
+{
+	const struct server_pool *pool = r->pool, *next = pool->next;
+	struct owners o = { .old = ring_lookup(pool->ring, key, rng),
+			    .new = ring_lookup(next->ring, key, rng) };
+	if (o.old == RING_NONE || o.new == RING_NONE) return o;
+	o.moves = pool->servers[o.old].id != next->servers[o.new].id ||
+		  !server_spec_same(pool->servers[o.old].spec, next->servers[o.new].spec);
+	return o;
+}
+
+/* By a clock that goes on while the machine sleeps: what wakes up late is fenced. A proxy that was
+ * never given a lease runs by what it found on its disk, or by an agent that has lost touch. */
+static bool dual_is_fenced(const struct core *core, const struct transition *t)
+{
+	if (t->lease_ms == 0) return false;
+	return clock_boot_us() >= __atomic_load_n(core->lease_until_us, __ATOMIC_RELAXED);
+}
+
+static bool server_is_out(const struct transition *t, const struct pool_server *s)
+{
+	return s->spec->ejected || transition_is_lost(&t->rules, s->spec->ring_name);
+}
+
+static void dual_fill(struct dual_way *way, const struct view *view, const struct server_pool *pool,
+		      const struct owners *o)
+{
+	const struct server_pool *next = pool->next;
+	struct dest *old = view->dests[pool->dest_base + o->old];
+	struct dest *new = view->dests[next->dest_base + o->new];
+	bool old_out = server_is_out(way->transition, &pool->servers[o->old]);
+	bool new_out = server_is_out(way->transition, &next->servers[o->new]);
+	bool forward = phase_is_forward(way->phase);
+	way->pool = pool;
+	way->a = forward ? new : old;
+	way->b = forward ? old : new;
+	way->a_out = forward ? new_out : old_out;
+	way->b_out = forward ? old_out : new_out;
+}
+
+static enum phase dual_phase(const struct route *r, struct slice key)
+{
+	const struct pool_spec *spec = r->pool->spec;
+	return transition_phase(&spec->transition->rules, hash_tag_apply(key, spec->hash_tag));
+}
+
+static bool phase_is_plain(enum phase p)
+{
+	return p == PHASE_STABLE || p == PHASE_PREPARE;
+}
+
+static void dual_send(const struct route *r, struct request *req)
+{
+	const struct dual_route *d = (const struct dual_route *)r;
+	struct core *core = req->view->core;
+	struct owners o = dual_owners(r, req->key, &core->rng);
+	if (!o.moves || req->key.n == 0) { /* without a key any server will do */
+		route_hash_send_to(d->plain, req, o.old);
+		return;
+	}
+	struct dual_way way = { .transition = r->pool->spec->transition,
+				.phase = dual_phase(r, req->key) };
+	way.fenced = dual_is_fenced(core, way.transition);
+	if (phase_is_plain(way.phase) && !way.fenced) {
+		route_hash_send_to(d->plain, req, o.old);
+		return;
+	}
+	dual_fill(&way, req->view, r->pool, &o);
+	if (r->pool->codec->protocol == PROTOCOL_REDIS) dual_redis_send(&way, req);
+	else dual_mc_send(&way, req);
+}
+
+static const struct route *dual_locate(const struct route *r, struct slice key, uint64_t *rng)
+{
+	const struct dual_route *d = (const struct dual_route *)r;
+	struct owners o = dual_owners(r, key, rng);
+	if (o.old == RING_NONE) return d->plain;
+	if (!o.moves || phase_is_plain(dual_phase(r, key))) return route_locate(d->plain, key, rng);
+	return &d->moving;
+}
+
+static void dual_each(const struct route *r, void (*fn)(const struct route *, void *), void *ctx)
+{
+	const struct dual_route *d = (const struct dual_route *)r;
+	d->plain->type->each(d->plain, fn, ctx);
+}
+
+static json_t *dual_describe(const struct route *r, const struct slice *key)
+{
+	const struct dual_route *d = (const struct dual_route *)r;
+	const struct transition *t = r->pool->spec->transition;
+	json_t *out =
+	    json_pack("{s:s, s:s, s:o}", "type", r->type->name, "pool", r->pool->spec->name,
+		      "current", d->plain->type->describe(d->plain, key));
+	if (!key) {
+		json_object_set_new(out, "phase", json_string(phase_name(t->rules.phases[0])));
+		return out;
+	}
+	uint64_t rng = 1;
+	struct owners o = dual_owners(r, *key, &rng);
+	enum phase phase = dual_phase(r, *key);
+	bool forward = phase_is_forward(phase);
+	const struct server_pool *pool = o.moves && forward ? r->pool->next : r->pool;
+	uint32_t i = o.moves && forward ? o.new : o.old;
+	json_object_set_new(out, "phase", json_string(phase_name(phase)));
+	json_object_set_new(out, "moves", json_boolean(o.moves));
+	if (o.new != RING_NONE)
+		json_object_set_new(out, "next",
+				    json_string(r->pool->next->servers[o.new].spec->ring_name));
+	if (i == RING_NONE) {
+		json_object_set_new(out, "child", json_null());
+		return out;
+	}
+	const struct server_spec *s = pool->servers[i].spec;
+	json_object_set_new(out, "child",
+			    json_pack("{s:s, s:s, s:s, s:i, s:b}", "type", "ServerRoute", "server",
+				      s->ring_name, "host", s->host, "port", (int)s->port,
+				      "ejected", s->ejected));
+	return out;
+}
+
+static void dual_free(struct route *r)
+{
+	struct dual_route *d = (struct dual_route *)r;
+	route_free(d->plain);
+	free(d);
+}
+
+static const struct route_type dual_route = {
+	.name = "DualRoute",
+	.send = dual_send,
+	.locate = dual_locate,
+	.each = dual_each,
+	.describe = dual_describe,
+	.free = dual_free,
+};
+
+/* --- keys that move, of a request with several -------------------------------------------------
+ */
+
+static const struct route *moving_parent(const struct route *r)
+{
+	return &((const struct dual_route *)((const char *)r - offsetof(struct dual_route, moving)))
+		    ->base;
+}
+
+static void moving_send(const struct route *r, struct request *req)
+{
+	dual_send(moving_parent(r), req);
+}
+
+static const struct route *moving_locate(const struct route *r, struct slice key, uint64_t *rng)
+{
+	return dual_locate(moving_parent(r), key, rng);
+}
+
+static void moving_each(const struct route *r, void (*fn)(const struct route *, void *), void *ctx)
+{
+	dual_each(moving_parent(r), fn, ctx);
+}
+
+static json_t *moving_describe(const struct route *r, const struct slice *key)
+{
+	return dual_describe(moving_parent(r), key);
+}
+
+static const struct route_type moving_route = {
+	.name = "MovingRoute",
+	.send = moving_send,
+	.locate = moving_locate,
+	.each = moving_each,
+	.describe = moving_describe,
+};
+
+struct route *route_dual_new(struct route *plain)
+{
+	struct dual_route *d = calloc(1, sizeof(*d));
+	if (!d) {
+		route_free(plain);
+		return NULL;
+	}
+	d->base = (struct route){ .type = &dual_route, .pool = plain->pool };
+	d->moving = (struct route){ .type = &moving_route, .pool = plain->pool, .per_key = true };
+	d->plain = plain;
+	return &d->base;
+}
+
+/* --- until there are rules ---------------------------------------------------------------------
+ */
+
+__attribute__((weak)) void dual_mc_send(const struct dual_way *way, struct request *req)
+{
+	(void)way;
+	request_fail_later(req->view->core, req, ERR_MOVING, NULL);
+}
+
+__attribute__((weak)) void dual_redis_send(const struct dual_way *way, struct request *req)
+{
+	(void)way;
+	request_fail_later(req->view->core, req, ERR_MOVING, NULL);
+}
