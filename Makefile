@@ -121,6 +121,14 @@ $(LG): $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/*.c))
 	$(call say,LINK)
 	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(LDFLAGS) -o $@ $^
 
+# --- the load with a history, for the end-to-end tests of transitions --------------------------------
+LOAD := $(B)/tests/e2e/load
+$(LOAD): $(call obj,tests/e2e/c/load*.c)
+	$(call say,LINK)
+	$(Q)$(CC) $(CFLAGS) $(san.$(MODE)) $(LDFLAGS) -o $@ $^
+.PHONY: check-build-e2e
+check-build-e2e: $(LOAD)
+
 .PHONY: bench
 bench: $(B)/twinring-proxy $(LG) ## compare with nutcracker: CPU, throughput, latency, memory
 	@/usr/bin/python3 tests/bench/run.py --build $(B) $(BENCH)

@@ -41,14 +41,15 @@ class Process:
         self.log_path = self.workdir / f"{name}.log"
         self.popen = None
         self.on_line = None  # called with each line of stdout, when set before start
+        self.stdin = False   # whether popen.stdin shall be a pipe to it
 
     def start(self):
         self.argv = [str(a) for a in self.argv]
         log = open(self.log_path, "ab")
         out = subprocess.PIPE if self.on_line else log
         self.popen = subprocess.Popen(
-            self.argv, stdin=subprocess.DEVNULL, stdout=out, stderr=log, env=self.env,
-            cwd=self.workdir, preexec_fn=lambda: _child(self.nofile))
+            self.argv, stdin=subprocess.PIPE if self.stdin else subprocess.DEVNULL, stdout=out,
+            stderr=log, env=self.env, cwd=self.workdir, preexec_fn=lambda: _child(self.nofile))
         if self.on_line:
             threading.Thread(target=self._read_lines, args=(self.popen, log), daemon=True).start()
         else:
