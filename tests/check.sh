@@ -114,6 +114,7 @@ run_e2e() {
 		args=(tests/e2e)
 	fi
 	rm -f "$xml"
+	build MODE="$mode" check-build-e2e || { count 0 1 "building the end-to-end tests"; return; }
 	# Debian's Python, which has Debian's modules; another may come first in PATH.
 	# shellcheck disable=SC2086
 	TWINRING_BUILD=$mode /usr/bin/python3 -m pytest "${args[@]}" -q -n "${E2E_JOBS:-3}" \

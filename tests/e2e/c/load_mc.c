@@ -7,12 +7,17 @@
 
 #define REALTIME_MS 1000 /* memcached counts in seconds */
 
+static uint64_t exptime(const struct asked *a)
+{
+	return a->op == OP_SET ? a->aux / REALTIME_MS : 0;
+}
+
 static size_t storage(const struct load_options *o, const struct asked *a, const char *verb,
 		      const char *key, char *out)
 {
 	size_t len = value_len(o, a->key[0], a->value[0]);
 	size_t n = (size_t)sprintf(out, "%s %s %u %lu %zu", verb, key,
-				   value_flags(a->key[0], a->value[0]), a->aux / REALTIME_MS, len);
+				   value_flags(a->key[0], a->value[0]), exptime(a), len);
 
 	if (a->op == OP_CAS) n += (size_t)sprintf(out + n, " %lu", a->token);
 	n += (size_t)sprintf(out + n, "\r\n");
@@ -25,7 +30,7 @@ static size_t meta_set(const struct load_options *o, const struct asked *a, cons
 {
 	size_t len = value_len(o, a->key[0], a->value[0]);
 	size_t n = (size_t)sprintf(out, "ms %s %zu F%u T%lu", key, len,
-				   value_flags(a->key[0], a->value[0]), a->aux / REALTIME_MS);
+				   value_flags(a->key[0], a->value[0]), exptime(a));
 
 	if (a->op == OP_ADD) n += (size_t)sprintf(out + n, " ME");
 	if (a->op == OP_CAS) n += (size_t)sprintf(out + n, " C%lu", a->token);

@@ -17,7 +17,7 @@ PROXY = Path(os.environ.get("TWINRING_PROXY", ROOT / "build" / BUILD / "twinring
 # `make check` runs the long tests in a smaller size; `make check-long` in the full one.
 LONG = os.environ.get("TWINRING_LONG") == "1"
 # Sanitizers make the proxy, not the servers, slower; bounds on time are stretched by this.
-SLOW = {"release": 1.0, "asan": 3.0, "tsan": 6.0}.get(BUILD, 1.0)
+SLOW = {"release": 1.0, "asan": 3.0, "tsan": 6.0, "mutations": 1.0}.get(BUILD, 1.0)
 
 # Below the kernel's ephemeral range: a server that is down for a while must not find its port
 # taken by some outgoing connection, nor must a connect to it meet itself.
