@@ -188,6 +188,8 @@ static bool coordinator_read_cluster(struct coordinator *c)
 	json_t *doc = json_loadb(n->data.p, n->data.n, 0, NULL);
 	const char *lineage = json_string_value(json_object_get(doc, "lineage"));
 	snprintf(c->lineage, sizeof(c->lineage), "%s", lineage ? lineage : "");
+	json_int_t floor = json_integer_value(json_object_get(doc, "epoch_floor"));
+	c->epoch_floor = floor > 0 ? (uint64_t)floor : 0;
 	json_decref(doc);
 	if (!c->lineage[0]) log_error("cluster has no lineage; twinringctl init makes one");
 	return c->lineage[0] != 0;

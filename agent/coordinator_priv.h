@@ -69,6 +69,7 @@ struct coordinator {
 	struct io_timer again; /* a pass is due ... */
 	uint64_t due_us;       /* ... then */
 	char lineage[64];
+	uint64_t epoch_floor; /* an operator says that there have been epochs up to this one */
 	uint64_t log_count;
 	uint32_t ring_grace_ms;
 };

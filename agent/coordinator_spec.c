@@ -181,7 +181,9 @@ void work_apply_spec(struct pool_work *w, const struct mirror_node *spec,
 	bool pending;
 	work_parse_spec(w, spec);
 	if (!w->spec) return;
-	if (w->has_state && w->state.spec_version == (uint64_t)w->spec_id) return;
+	/* From a backup, and an operator has said so: agents follow once its epoch is higher. */
+	bool revived = w->has_state && !w->state.transition && w->state.epoch < w->c->epoch_floor;
+	if (w->has_state && w->state.spec_version == (uint64_t)w->spec_id && !revived) return;
 	const struct pool_spec *current = work_current(w, &pending);
 	if (pending) return;
 	struct err_at before = w->refused;

@@ -72,6 +72,7 @@ bool work_know_epoch(struct pool_work *w)
 		if (epoch > 0 && w->epoch_floor < (uint64_t)epoch) w->epoch_floor = (uint64_t)epoch;
 		json_decref(doc);
 	}
+	if (w->epoch_floor < w->c->epoch_floor) w->epoch_floor = w->c->epoch_floor;
 	work_ask_agent(w);
 	return true;
 }

@@ -73,6 +73,9 @@ void work_report(struct pool_work *w, const struct mirror_node *spec)
 	json_t *blocked = w->has_state ? work_blocked_on(w, &pending) : json_array();
 	bool refused = w->refused.why[0] != 0, waiting = json_array_size(blocked) > 0;
 	bool broken = w->trouble.why[0] != 0;
+	/* What is blocked on nobody may still be the spec before. */
+	if (!refused && w->has_state && w->state.spec_version != (uint64_t)spec->stat.mzxid)
+		waiting = true;
 	if (waiting) coordinator_poke(w->c, BARRIER_POLL_MS);
 	json_t *doc = json_pack(
 	    "{s:I, s:s, s:o, s:o, s:o, s:I, s:i}", "spec_version", (json_int_t)spec->stat.mzxid,

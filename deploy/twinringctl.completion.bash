@@ -25,6 +25,7 @@ declare -A _twinringctl_commands=(
 	[log]='none --lines --follow'
 	[proxy list]='none'
 	[proxy forget]='none --dry-run'
+	[recover]='none --lineage --dry-run'
 )
 _twinringctl_global='--source --digest-file --run-dir --timeout --json --help --version'
 _twinringctl_valued=' --source -s  --digest-file -d  --run-dir  --timeout -t '

@@ -86,6 +86,8 @@ static json_t *agent_of(const char *id, const json_t *from, bool live, int64_t w
 	take(out, from, "host");
 	take(out, from, "rack");
 	take(out, from, "version");
+	take(out, from, "lineage");
+	take(out, from, "epoch");
 	take(out, from, "problem");
 	json_array_foreach (json_object_get(from, "proxies"), i, p)
 		json_array_append_new(proxies, proxy_of(p, wanted));

@@ -30,6 +30,7 @@ const struct command *const commands[] = {
 	&cmd_log,
 	&cmd_proxy_list,
 	&cmd_proxy_forget,
+	&cmd_recover,
 	&cmd_completion,
 	&cmd_ring,
 	NULL,

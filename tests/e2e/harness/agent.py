@@ -132,10 +132,7 @@ class Plane:
     def __init__(self, world, ensemble, init=True):
         self.world, self.ensemble = world, ensemble
         self.chroot = f"/t{uuid.uuid4().hex[:12]}"
-        self.zk = KazooClient(ensemble.hosts, timeout=30,
-                              connection_retry={"max_tries": -1, "delay": 0.05, "max_delay": 0.3},
-                              command_retry={"max_tries": 3, "delay": 0.05, "max_delay": 0.3})
-        self.zk.start(timeout=15)
+        self.zk = self.client("")
         self.zk.create(self.chroot)
         self.zk.chroot = self.chroot
         self.lineage = str(uuid.uuid4())
@@ -146,6 +143,16 @@ class Plane:
     @property
     def source(self):
         return self.ensemble.source(self.chroot)
+
+    def client(self, chroot=None):
+        """Another session, connected."""
+        zk = KazooClient(self.ensemble.hosts, timeout=30,
+                         connection_retry={"max_tries": -1, "delay": 0.05, "max_delay": 0.3},
+                         command_retry={"max_tries": 3, "delay": 0.05, "max_delay": 0.3})
+        zk.start(timeout=15)
+        zk.chroot = self.chroot if chroot is None else chroot
+        zk.ensure_path("/")
+        return zk
 
     # --- the tree ----------------------------------------------------------------------------
 
