@@ -246,6 +246,38 @@ def test_all_servers_fail_at_once(world, plane):
     decided_again(plane, doc, 2)
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
+def test_row_68_half_of_the_pool_is_gone(world, plane, at_once):
+    """Five of ten. At once, nannies rather doubt themselves; one by one, the cap holds."""
+    servers = world.memcached(10)
+    ejection = {**EJECTION, "cap_percent": 20}
+    doc = spec("memcached", servers, ejection=ejection)
+    plane.set_spec(doc)
+    fleet = plane.agents(3, nanny=True)
+    proxy = plane.proxy(fleet[0])
+    wait_for(lambda: len(plane.names("lock/nanny")) == 3, 5, "three nannies")
+    plane.wait_status("ok")
+    for i, s in enumerate(servers[:5]):
+        s.kill()
+        if not at_once and i < 2:
+            wait_for(lambda i=i: len(plane.ejected()) == i + 1, 5, "the ejection of one")
+    wait_for(lambda: plane.decided("panic begun") or plane.decided("blind begun"), 10, "the alarm")
+    for n in (1, 2, 3):
+        decided_again(plane, doc, n)
+        assert len(plane.ejected()) <= 2, plane.ejected()
+    out = {e["server"] for e in plane.decided("ejected")}
+    assert len(out) <= 2 and out <= {"s0", "s1", "s2", "s3", "s4"}
+    assert len(proxy.ring()) >= 8
+    for s in servers[:5]:
+        s.restart()
+    wait_for(lambda: not plane.ejected(), 20, "all to be back")
+    begun = {e["what"].split()[0] for e in plane.log() if e["what"].endswith(" begun")}
+    # The doubt of nannies that saw half of a pool fail lasts longer than this test.
+    wait_for(lambda: all(plane.decided(f"{b} ended") for b in begun - {"blind"}), 10,
+             "the end of the alarm")
+    wait_for(lambda: len(proxy.ring()) == 10, 5, "the whole ring")
+
+
 def test_row_68_no_more_than_the_cap(world, plane):
     servers = world.memcached(10)
     ejection = {**EJECTION, "cap_percent": 20}
