@@ -47,7 +47,8 @@ static bool mc_reply_error(const struct op_info *info, const struct mc_reply_lin
 		out->unhealthy = out->close = true;
 	/* The server did not like the line, so it takes the body for commands. We check lines so
 	 * that this cannot be; if it is, the connection must not be used any more. */
-	if (!server && (info->shape == MC_SHAPE_STORE || info->shape == MC_SHAPE_CAS))
+	if (!server && (info->shape == MC_SHAPE_STORE || info->shape == MC_SHAPE_CAS ||
+			info->shape == MC_SHAPE_META_SET))
 		out->close = true;
 	return true;
 }
@@ -201,6 +202,46 @@ static enum parse_result mc_reply_values(const struct op_info *info, struct slic
 	}
 }
 
+/* --- meta commands ------------------------------------------------------------------------- */
+
+static const struct mc_answer meta_answers[MC_SHAPE_MAX][6] = {
+	[MC_SHAPE_META_GET] = { ANSWER("VA", REPLY_HIT), ANSWER("HD", REPLY_HIT),
+				ANSWER("EN", REPLY_MISS) },
+	[MC_SHAPE_META_SET] = { ANSWER("HD", REPLY_HIT), ANSWER("NS", REPLY_MISS),
+				ANSWER("EX", REPLY_MISS), ANSWER("NF", REPLY_MISS) },
+	[MC_SHAPE_META_DELETE] = { ANSWER("HD", REPLY_HIT), ANSWER("EX", REPLY_MISS),
+				   ANSWER("NF", REPLY_MISS) },
+	[MC_SHAPE_META_COUNT] = { ANSWER("HD", REPLY_HIT), ANSWER("VA", REPLY_HIT),
+				  ANSWER("NS", REPLY_MISS), ANSWER("EX", REPLY_MISS),
+				  ANSWER("NF", REPLY_MISS) },
+	[MC_SHAPE_META_DEBUG] = { ANSWER("ME", REPLY_HIT), ANSWER("EN", REPLY_MISS) },
+};
+
+static enum parse_result mc_reply_meta(const struct op_info *info, const char *data, size_t n,
+				       struct reply_resume *resume, struct reply *out)
+{
+	struct mc_reply_line line;
+	enum parse_result result = mc_reply_line(data, n, &line);
+	if (result != PARSE_OK) return result;
+	out->n = line.n;
+	const struct mc_answer *a = meta_answers[info->shape];
+	while (a->text.n && !mc_line_begins(&line, a->text)) a++;
+	if (!a->text.n) return mc_reply_error(info, &line, out) ? PARSE_OK : PARSE_FATAL;
+	out->kind = a->kind;
+	out->hits = a->kind == REPLY_HIT;
+	if (memcmp(line.p, "VA", 2) != 0) return PARSE_OK;
+	uint64_t bytes;
+	const char *p = line.end - line.p > 3 ? line.p + 3 : NULL;
+	p = p ? mc_digits(p, line.end, INT32_MAX, &bytes) : NULL;
+	if (!p || (p < line.end && *p != ' ')) return PARSE_FATAL;
+	out->n += bytes + 2;
+	if (n < out->n) {
+		resume->base.need = out->n;
+		return PARSE_NEED;
+	}
+	return memcmp(data + out->n - 2, "\r\n", 2) == 0 ? PARSE_OK : PARSE_FATAL;
+}
+
 enum parse_result mc_parse_reply(const struct op_info *info, struct slice sent, const char *data,
 				 size_t n, struct reply_resume *resume, struct reply *reply_out)
 {
@@ -209,5 +250,6 @@ enum parse_result mc_parse_reply(const struct op_info *info, struct slice sent, 
 	*reply_out = (struct reply){ .kind = REPLY_HIT };
 	if (mc_shape_is_values(info->shape))
 		return mc_reply_values(info, sent, data, n, resume, reply_out);
+	if (mc_shape_is_meta(info->shape)) return mc_reply_meta(info, data, n, resume, reply_out);
 	return mc_reply_single(info, data, n, reply_out);
 }

@@ -22,8 +22,9 @@ static void mc_encode_failure(const struct op_info *info, enum err e, const char
 			      struct scratch *out)
 {
 	(void)key_count;
-	if (on_error == ON_ERROR_MISS && mc_shape_is_values(info->shape))
-		scratch_puts(out, SLICE("END\r\n"));
+	bool miss = on_error == ON_ERROR_MISS && info->access == OP_READ;
+	if (miss && mc_shape_is_values(info->shape)) scratch_puts(out, SLICE("END\r\n"));
+	else if (miss && mc_shape_is_meta(info->shape)) scratch_puts(out, SLICE("EN\r\n"));
 	else mc_put_failure(e, server, out);
 }
 

@@ -6,6 +6,7 @@
  *   codec_mc_store    set and its kin: a line and a body
  *   codec_mc_key      incr, decr, delete, touch, flush_all, verbosity: a line of few arguments
  *   codec_mc_reply    one reply
+ *   codec_mc_meta     lines of meta commands; what their replies say
  *   codec_mc_merge    taking multi-key requests apart, putting replies together
  *   codec_mc_scan     keys and numbers
  *
@@ -40,6 +41,11 @@ enum mc_op {
 	MC_DECR,
 	MC_DELETE,
 	MC_TOUCH,
+	MC_MG,
+	MC_MS,
+	MC_MD,
+	MC_MA,
+	MC_ME,
 	MC_VERSION,
 	MC_VERBOSITY,
 	MC_STATS,
@@ -64,6 +70,11 @@ enum mc_shape {
 	MC_SHAPE_COUNT,
 	MC_SHAPE_DELETE,
 	MC_SHAPE_TOUCH,
+	MC_SHAPE_META_GET,
+	MC_SHAPE_META_SET,
+	MC_SHAPE_META_DELETE,
+	MC_SHAPE_META_COUNT,
+	MC_SHAPE_META_DEBUG,
 	MC_SHAPE_OK,
 	MC_SHAPE_VERSION,
 	MC_SHAPE_MAX
@@ -72,6 +83,11 @@ enum mc_shape {
 static inline bool mc_shape_is_values(unsigned shape)
 {
 	return shape >= MC_SHAPE_GET && shape <= MC_SHAPE_GATS;
+}
+
+static inline bool mc_shape_is_meta(unsigned shape)
+{
+	return shape >= MC_SHAPE_META_GET && shape <= MC_SHAPE_META_DEBUG;
 }
 
 enum mc_local {

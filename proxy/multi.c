@@ -123,9 +123,8 @@ struct multi_sink {
 static void multi_emit(struct merge_sink *base, int part, struct slice bytes)
 {
 	struct multi_sink *s = (struct multi_sink *)base;
-	struct buf *in = part < 0	   ? NULL
-			 : part == s->last ? s->last_buf
-					   : s->multi->holds[part].reply;
+	struct buf *in = part < 0 ? NULL : s->multi->holds[part].reply;
+	if (!in && part == s->last) in = s->last_buf;
 	outq_put(&s->multi->core->bufs, &s->out, in, bytes, s->chunk);
 }
 
@@ -174,6 +173,18 @@ static void multi_keep_name(struct multi *m, uint32_t i, const char *server)
 	m->parts[i].server = kept.p;
 }
 
+/* A part's reply that was put together from pieces, in one piece. */
+static struct buf *multi_join(struct core *core, const struct outq *chain, struct slice *out)
+{
+	struct buf *b = buf_get(&core->bufs, chain->bytes);
+	for (const struct seg *s = chain->head; s; s = s->next) {
+		memcpy(b->data + b->len, s->buf->data + s->off, s->len);
+		b->len += s->len;
+	}
+	*out = (struct slice){ b->data, b->len };
+	return b;
+}
+
 static void multi_on_answer(struct frame *f, struct request *req, const struct answer *a)
 {
 	struct multi_hold *hold = f->owner;
@@ -188,7 +199,9 @@ static void multi_on_answer(struct frame *f, struct request *req, const struct a
 	m->hits += a->hits;
 	if (req->sent_buf) hold->sent = buf_ref(req->sent_buf);
 	bool last = --m->pending == 0;
-	if (!last && !a->err) hold->reply = buf_hold(&core->bufs, a->buf, a->bytes, &part->reply);
+	if (a->chain) hold->reply = multi_join(core, a->chain, &part->reply);
+	else if (!last && !a->err)
+		hold->reply = buf_hold(&core->bufs, a->buf, a->bytes, &part->reply);
 	if (!last && part->server) multi_keep_name(m, i, part->server);
 	struct buf *buf = a->buf;
 	request_drop(core, req);

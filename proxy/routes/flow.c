@@ -157,6 +157,10 @@ void flow_answer(struct flow *f, const struct answer *a)
 		struct view *view = parent->view;
 		view->refs++;
 		parent->flags &= (uint8_t)~REQ_QUEUED;
+		if (parent->info->keep_sent && !parent->sent_buf) {
+			parent->sent = f->head;
+			parent->sent_buf = buf_ref(f->memory);
+		}
 		request_reply(parent, a);
 		flow_free(f);
 		view_unref(view);
