@@ -270,12 +270,27 @@ static const struct flow_type mc_flow_type = {
 	.fini = mc_flow_fini,
 };
 
+/* One command to one server: no flow, unless one of the client's is ahead on the key. */
+static bool mc_send_plain(const struct mc_sequence *s, const struct dual_way *way,
+			  struct request *req)
+{
+	bool a = s->act[0] == MC_ACT_OWN_A, b = s->act[0] == MC_ACT_OWN_B;
+	if (s->act[1] != MC_ACT_END || !(a || b) || flow_is_ahead(req->view->core, req))
+		return false;
+	dest_send(a ? way->a : way->b, req);
+	return true;
+}
+
 void dual_mc_send(const struct dual_way *way, struct request *req)
 {
+	struct mc_ask ask;
+	mc_ask_parse(req->info, req->head, req->body, &ask);
+	const struct mc_sequence *sequence = mc_sequence(ask.kind, mc_column(way));
+	if (mc_send_plain(sequence, way, req)) return;
 	struct flow *base = flow_new(&mc_flow_type, way->pool, way->a, way->b, req);
 	struct mc_flow *f = (struct mc_flow *)base;
 	mc_ask_parse(req->info, base->head, base->body, &f->ask);
-	f->sequence = mc_sequence(f->ask.kind, mc_column(way));
+	f->sequence = sequence;
 	f->refusal = way->fenced ? ERR_FENCED : ERR_MOVING;
 	f->park_ms = way->transition->rules.hold_park_ms;
 }

@@ -275,7 +275,6 @@ static void mc_absent(struct mc_flow *f)
 {
 	bool keeps = f->ask.kind == MC_KIND_ADD || f->ask.vivify.p;
 	if (f->foreign && f->ask.kind == MC_KIND_CHANGE) mc_flow_retry(f);
-	else if (f->foreign && f->ask.kind == MC_KIND_ADD) mc_say_not_stored(f);
 	else if (f->leased && !keeps) mc_unlease(f, f->base.a, f->lease, mc_on_unleased);
 	else if (!f->leased && !f->ask.vivify.p) mc_say_miss(f);
 	else if (f->ask.kind == MC_KIND_GET || f->ask.kind == MC_KIND_TOUCH)
@@ -297,8 +296,8 @@ static void mc_on_filled(struct flow *base, const struct answer *a)
 		f->at_b = false;
 		f->item.cas = f->cas = item.cas;
 	}
-	if (filled || reads || f->ask.kind == MC_KIND_TOUCH) mc_flow_next(f);
-	else if (f->ask.kind == MC_KIND_ADD) mc_say_not_stored(f);
+	if (f->ask.kind == MC_KIND_ADD) mc_say_not_stored(f);
+	else if (filled || reads || f->ask.kind == MC_KIND_TOUCH) mc_flow_next(f);
 	else mc_flow_retry(f);
 }
 
@@ -343,7 +342,6 @@ static void mc_on_source(struct flow *base, const struct answer *a)
 	f->is_found = f->at_b = true;
 	if (f->leased) mc_fill(f);
 	else if (f->ask.kind == MC_KIND_CHANGE) mc_flow_retry(f);
-	else if (f->ask.kind == MC_KIND_ADD) mc_say_not_stored(f);
 	else mc_flow_next(f);
 }
 
@@ -365,6 +363,10 @@ static void mc_on_target(struct flow *base, const struct answer *a)
 	 * for us: only one of us can replace the placeholder that both saw before they asked b. */
 	if (item.leased && f->ask.kind == MC_KIND_CHANGE && f->tries > 0) f->leased = true;
 	f->foreign = !f->leased;
+	if (f->foreign && f->ask.kind == MC_KIND_ADD) {
+		mc_say_not_stored(f);
+		return;
+	}
 	f->lease = item.cas;
 	f->item = item;
 	f->item.value = f->item.flags = (struct slice){ 0 };

@@ -50,6 +50,23 @@ static struct config *sim_config(const char *protocol, uint32_t servers, const c
 	return c;
 }
 
+/* Put a transition to `next` into the configuration's topology. */
+static void sim_add_transition(struct config *c, const struct topology *next, const char *rules)
+{
+	struct scratch text = { 0 };
+	scratch_printf(&text, "{%s}", rules);
+	json_t *t = json_loadb(text.p, text.n, 0, NULL), *doc = topology_to_json(c->topology);
+	ck_assert_msg(t != NULL, "not JSON: %s", rules);
+	json_object_set_new(t, "next", pool_spec_to_json(&next->pools[0]));
+	json_object_set_new(doc, "transitions", json_pack("{s:o}", "p", t));
+	topology_free(&c->topology);
+	struct err_at at;
+	ck_assert_msg(topology_from_json(doc, &c->topology, &at) == ERR_NONE, "%s: %s", at.where,
+		      at.why);
+	json_decref(doc);
+	scratch_fini(&text);
+}
+
 static void sim_publish(const struct config *c, bool listening)
 {
 	const struct listener_spec *listener = listening ? &c->listeners[0] : NULL;
@@ -99,6 +116,23 @@ void sim_swap(const char *protocol, uint32_t servers, const char *options, const
 	sim_publish(c, true);
 	config_free(&c);
 	sim_settle();
+}
+
+void sim_transition(const char *protocol, uint32_t from, uint32_t to, const char *options,
+		    const char *rules)
+{
+	struct config *c = sim_config(protocol, from, options, "");
+	struct config *next = sim_config(protocol, to, options, "");
+	sim_add_transition(c, next->topology, rules);
+	sim_publish(c, true);
+	config_free(&next);
+	config_free(&c);
+	sim_settle();
+}
+
+void sim_lease(uint64_t until_us)
+{
+	sim.shared.lease_until_us = until_us;
 }
 
 void sim_swap_to_nothing(void)
@@ -237,6 +271,21 @@ const char *sim_key(uint32_t server, uint32_t n)
 	}
 }
 
+const char *sim_moving(uint32_t from, uint32_t to, uint32_t n)
+{
+	static char keys[64][16];
+	static uint32_t at;
+	char *key = keys[at++ % 64];
+	const struct server_pool *pool = &sim.snapshot->pools[0];
+	uint64_t rng = 1;
+	for (uint32_t i = 0;; i++) {
+		snprintf(key, 16, "k%u", i);
+		if (ring_lookup(pool->ring, slice_of(key), &rng) == from &&
+		    ring_lookup(pool->next->ring, slice_of(key), &rng) == to && n-- == 0)
+			return key;
+	}
+}
+
 /* --- bytes ----------------------------------------------------------------------------------- */
 
 static char *sim_format(const char *format, va_list args)
@@ -298,6 +347,15 @@ void sim_expect_at(const char *where, struct sock *s, const char *format, ...)
 	va_end(args);
 	sim_expect_bytes_at(where, s, text, strlen(text));
 	free(text);
+}
+
+void sim_take_line(struct sock *s, const char *word)
+{
+	ck_assert_ptr_nonnull(s);
+	char *end = s->out_n ? memchr(s->out, '\n', s->out_n) : NULL;
+	ck_assert_msg(end && strncmp(s->out, word, strlen(word)) == 0, "no %s in <%.*s>", word,
+		      (int)s->out_n, s->out ? s->out : "");
+	sock_take(s, (size_t)(end - s->out) + 1);
 }
 
 char *sim_value(size_t n, uint32_t seed)

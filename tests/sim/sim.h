@@ -36,6 +36,15 @@ extern struct sim sim;
 void sim_start(const char *protocol, uint32_t servers, const char *options, const char *proxy);
 /* Another topology for the same proxy. */
 void sim_swap(const char *protocol, uint32_t servers, const char *options, const char *proxy);
+/* The same pool on its way from the first `from` servers to the first `to`: `rules` are the members
+ * of the transition, as JSON without the braces; with `lease_ms` other than 0, a lease is needed.
+ */
+void sim_transition(const char *protocol, uint32_t from, uint32_t to, const char *options,
+		    const char *rules);
+/* The proxy's lease runs until then. */
+void sim_lease(uint64_t until_us);
+/* The n-th key whose owner changes from server `from` to server `to`. */
+const char *sim_moving(uint32_t from, uint32_t to, uint32_t n);
 /* A topology in which the listener leads nowhere. */
 void sim_swap_to_nothing(void);
 /* Stop, and insist that nothing is left. */
@@ -72,6 +81,9 @@ void sim_expect_bytes_at(const char *where, struct sock *s, const void *bytes, s
 /* Exactly this is what the proxy has written since the last look. */
 #define sim_expect(...)	      sim_expect_at(__FILE__ ":" SIM_STR(__LINE__), __VA_ARGS__)
 #define sim_expect_bytes(...) sim_expect_bytes_at(__FILE__ ":" SIM_STR(__LINE__), __VA_ARGS__)
+
+/* Up to the next line, one that begins with `word`, is not looked at. */
+void sim_take_line(struct sock *s, const char *word);
 
 /* A value of n bytes in which no two places look alike. */
 char *sim_value(size_t n, uint32_t seed);
