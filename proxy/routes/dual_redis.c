@@ -1,0 +1,264 @@
+/* dual_redis.c - what a Redis command on a key that moves does, in which phase, at which server.
+ *
+ * Tests hold the table below against tests/model/table.txt, line by line.
+ */
+#include "proxy/routes/dual_redis.h"
+
+#include "common/codec_resp.h"
+#include "common/mutation.h"
+
+/* --- the rules -------------------------------------------------------------------------------- */
+
+static const uint8_t rules[PHASE_MAX][2] = {
+	/*		      a read,	    any other      */
+	[PHASE_STABLE] =  { REDIS_AT_A,   REDIS_AT_A },
+	[PHASE_PREPARE] = { REDIS_AT_A,   REDIS_AT_A },
+	[PHASE_HOLD] =	  { REDIS_HELD,   REDIS_PARK },
+	[PHASE_DUAL] =	  { REDIS_IMPORT, REDIS_IMPORT },
+	[PHASE_DRAIN] =	  { REDIS_AT_A,   REDIS_AT_A },
+	[PHASE_HOLD_R] =  { REDIS_HELD,   REDIS_PARK },
+	[PHASE_DUAL_R] =  { REDIS_IMPORT, REDIS_IMPORT },
+	[PHASE_DRAIN_R] = { REDIS_AT_A,   REDIS_AT_A },
+};
+
+enum redis_rule dual_redis_rule(enum phase phase, bool fenced, const struct op_info *info)
+{
+	if (fenced && !MUTATED(NOFENCE)) return REDIS_REFUSE;
+	if (MUTATED(NOHOLD) && (phase == PHASE_HOLD || phase == PHASE_HOLD_R)) return REDIS_IMPORT;
+	return rules[phase][info->access == OP_READ ? 0 : 1];
+}
+
+/* --- at a ------------------------------------------------------------------------------------- */
+
+static void redis_on_reply(struct flow *flow, const struct answer *a)
+{
+	flow_answer(flow, a);
+}
+
+static void redis_at_a(struct redis_flow *f)
+{
+	struct flow *flow = &f->base;
+	flow_call(flow, flow->a, f->info, flow->head, flow->body, flow->in, redis_on_reply);
+}
+
+static void redis_try_again(struct redis_flow *f, const char *why)
+{
+	char text[160];
+	int n = snprintf(text, sizeof(text), "-TRYAGAIN %s\r\n", why);
+	flow_say(&f->base, REPLY_ERROR, (struct slice){ text, (size_t)n });
+}
+
+/* --- reads at b ------------------------------------------------------------------------------- */
+
+/* The reply as the client's command would have had it outside MULTI. */
+static void redis_answer_held(struct redis_flow *f, struct slice value, const struct answer *a)
+{
+	struct reply_resume resume = { 0 };
+	struct reply reply;
+	if (codec_resp.parse_reply(f->info, (struct slice){ 0 }, value.p, value.n, &resume,
+				   &reply) != PARSE_OK ||
+	    reply.n != value.n) {
+		flow_fail(&f->base, ERR_DESYNC, a->server);
+		return;
+	}
+	flow_answer(&f->base, &(struct answer){ .bytes = value,
+						.buf = a->buf,
+						.kind = reply.kind,
+						.hits = reply.hits,
+						.server = a->server });
+}
+
+static void redis_on_held(struct flow *flow, const struct answer *a)
+{
+	struct redis_flow *f = (struct redis_flow *)flow;
+	if (a->err) {
+		flow_answer(flow, a);
+		return;
+	}
+	struct resp_held held = resp_read_held(a->bytes);
+	if (held.present < 0) {
+		flow_answer(flow, &(struct answer){ .bytes = held.value,
+						    .buf = a->buf,
+						    .kind = REPLY_ERROR,
+						    .server = a->server });
+	} else if (held.present == f->key_count) {
+		redis_answer_held(f, held.value, a);
+	} else if (held.present == 0) {
+		redis_at_a(f);
+	} else {
+		redis_try_again(f, "some keys have moved to another server, others not yet");
+	}
+}
+
+/* At b, and whether b has the key, at one moment. At b first: what b has not may have moved in the
+ * meantime, but nothing moves back. */
+static void redis_held(struct redis_flow *f)
+{
+	struct flow *flow = &f->base;
+	struct dest *b = f->keys[0].b;
+	struct scratch *out = &flow->core->text;
+	struct scratch names = { 0 };
+	for (uint32_t i = 1; i < f->key_count; i++) {
+		if (f->keys[i].b == b) continue;
+		redis_try_again(f, "the keys are on their way from several servers to one");
+		return;
+	}
+	if (!b) { /* lost */
+		redis_at_a(f);
+		return;
+	}
+	char *room = scratch_reserve(&names, f->key_count * sizeof(struct slice));
+	struct slice *keys = (struct slice *)room;
+	for (uint32_t i = 0; i < f->key_count; i++) keys[i] = f->keys[i].name;
+	scratch_clear(out);
+	resp_put_held(out, keys, f->key_count, flow->head);
+	scratch_fini(&names);
+	flow_call(flow, MUTATED(READORDER) ? flow->a : b, &resp_command_at(RESP_HELD_READ)->op,
+		  scratch_slice(out), (struct slice){ 0 }, NULL, redis_on_held);
+}
+
+/* --- imports ---------------------------------------------------------------------------------- */
+
+static void redis_import_next(struct redis_flow *f);
+
+static void redis_on_import(struct redis_flow *f, const struct import_end *end)
+{
+	switch (end->how) {
+	case IMPORT_MOVED:
+		f->imported++;
+		redis_import_next(f);
+		break;
+	case IMPORT_TOO_BIG:
+		if (f->info->access == OP_READ && f->imported == 0) redis_held(f);
+		else
+			redis_try_again(f, "the key is over the pool's move_max_bytes: it cannot "
+					   "be written to before it was moved");
+		break;
+	case IMPORT_UNSURE:
+		if (end->err) flow_fail(&f->base, end->err, end->server);
+		else flow_say(&f->base, REPLY_ERROR, end->text);
+		break;
+	}
+}
+
+static void redis_import_next(struct redis_flow *f)
+{
+	while (f->imported < f->key_count && !f->keys[f->imported].b) f->imported++;
+	if (f->imported == f->key_count) redis_at_a(f);
+	else import_start(f, &f->keys[f->imported], redis_on_import);
+}
+
+static void redis_on_target_first(struct flow *flow, const struct answer *a)
+{
+	struct redis_flow *f = (struct redis_flow *)flow;
+	if (a->kind == REPLY_HIT) redis_at_a(f);
+	else redis_import_next(f);
+}
+
+static void redis_import(struct redis_flow *f)
+{
+	struct flow *flow = &f->base;
+	struct scratch *out = &flow->core->text;
+	if (!MUTATED(TARGETFIRST)) {
+		redis_import_next(f);
+		return;
+	}
+	scratch_clear(out);
+	resp_put_head(out, '*', 2);
+	resp_put_bulk(out, SLICE("EXISTS"));
+	resp_put_bulk(out, f->keys[0].name);
+	flow_call(flow, flow->a, &resp_command_at(RESP_EXISTS)->op, scratch_slice(out),
+		  (struct slice){ 0 }, NULL, redis_on_target_first);
+}
+
+/* --- the flow --------------------------------------------------------------------------------- */
+
+static void redis_start(struct flow *flow)
+{
+	struct redis_flow *f = (struct redis_flow *)flow;
+	switch ((enum redis_rule)f->rule) {
+	case REDIS_AT_A: redis_at_a(f); break;
+	case REDIS_HELD: redis_held(f); break;
+	case REDIS_PARK: flow_park(flow, f->transition->rules.hold_park_ms); break;
+	case REDIS_IMPORT: redis_import(f); break;
+	case REDIS_REFUSE: flow_fail(flow, ERR_FENCED, NULL); break;
+	}
+}
+
+static void redis_on_unpark(struct flow *flow)
+{
+	flow_fail(flow, ERR_MOVING, NULL);
+}
+
+static void redis_fini(struct flow *flow)
+{
+	struct redis_flow *f = (struct redis_flow *)flow;
+	if (f->memory) buf_unref(f->memory);
+}
+
+static const struct flow_type redis_flow_type = {
+	.size = sizeof(struct redis_flow),
+	.start = redis_start,
+	.on_unpark = redis_on_unpark,
+	.fini = redis_fini,
+};
+
+/* Keys that outlive the request's way down, with their names. */
+static struct redis_key *redis_keep_keys(struct redis_flow *f, const struct redis_key *keys,
+					 uint32_t count)
+{
+	size_t size = count * sizeof(*keys);
+	for (uint32_t i = 0; i < count; i++) size += keys[i].name.n;
+	f->memory = buf_get(&f->base.core->bufs, size);
+	struct redis_key *kept = (struct redis_key *)f->memory->data;
+	char *name = (char *)(kept + count);
+	for (uint32_t i = 0; i < count; i++) {
+		kept[i] = keys[i];
+		kept[i].name.p = name;
+		if (keys[i].name.n) memcpy(name, keys[i].name.p, keys[i].name.n);
+		name += keys[i].name.n;
+	}
+	return kept;
+}
+
+void dual_redis_start(const struct transition *t, const struct server_pool *pool,
+		      enum redis_rule rule, struct dest *a, const struct redis_key *keys,
+		      uint32_t count, struct request *req)
+{
+	struct redis_flow *f =
+	    (struct redis_flow *)flow_new(&redis_flow_type, pool, a, keys[0].b, req);
+	f->transition = t;
+	f->info = req->info;
+	f->rule = (uint8_t)rule;
+	f->key_count = count;
+	f->keys = &f->one;
+	f->one = keys[0];
+	f->one.name = f->base.key;
+	if (count > 1) f->keys = redis_keep_keys(f, keys, count);
+}
+
+/* A server that is ejected is not asked, though it is not lost: nothing can be done now. */
+static bool redis_must_ask(enum redis_rule rule)
+{
+	return rule == REDIS_HELD || rule == REDIS_IMPORT;
+}
+
+void dual_redis_send(const struct dual_way *way, struct request *req)
+{
+	struct core *core = req->view->core;
+	enum redis_rule rule = dual_redis_rule(way->phase, way->fenced, req->info);
+	const char *b_name = way->b->server->spec->ring_name;
+	bool lost = transition_is_lost(&way->transition->rules, b_name);
+	struct redis_key key = { req->key, lost ? NULL : way->b };
+	if (rule == REDIS_REFUSE) {
+		request_fail_later(core, req, ERR_FENCED, NULL);
+	} else if (way->a_out) {
+		request_fail_later(core, req, ERR_TKO, way->a->server->spec->ring_name);
+	} else if (way->b_out && !lost && redis_must_ask(rule)) {
+		request_fail_later(core, req, ERR_TKO, b_name);
+	} else if (rule == REDIS_AT_A && !flow_is_ahead(core, req)) {
+		dest_send(way->a, req);
+	} else {
+		dual_redis_start(way->transition, way->pool, rule, way->a, &key, 1, req);
+	}
+}

@@ -1,0 +1,172 @@
+/* dual_redis_import.c - a key is brought from b to a: dump, restore, unlink.
+ *
+ * The order is what makes it safe (common/redis_import.h, tests/model/transition_storage.pml): b
+ * keeps the key until a has it and its mark, and the client's command waits until b has let go.
+ * Should any step fail, the command fails as well; the next one that touches the key takes it up
+ * where this one stopped.
+ */
+#include "proxy/routes/dual_redis.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "common/redis_import.h"
+
+enum { IMPORT_BUCKETS = 256 };
+
+/* Of one worker: the flows that import, by key. */
+struct imports {
+	LIST_HEAD(, redis_flow) buckets[IMPORT_BUCKETS];
+};
+
+static struct imports *imports_get(struct core *core)
+{
+	if (!core->imports) core->imports = calloc(1, sizeof(*core->imports));
+	if (!core->imports) abort();
+	return core->imports;
+}
+
+static const char *import_mark(const struct redis_flow *f)
+{
+	const char *mark = f->transition->rules.mark;
+	return mark ? mark : "";
+}
+
+/* The flow that brings the same key the same way under the same mark, if there is one. A newer
+ * snapshot's does not count for one of an older: the epoch may be another. */
+static struct redis_flow *import_leader(struct imports *all, const struct redis_flow *f)
+{
+	struct redis_flow *l;
+	LIST_FOREACH (l, &all->buckets[f->key_hash % IMPORT_BUCKETS], leader) {
+		if (l->key_hash == f->key_hash && slice_eq(l->key->name, f->key->name) &&
+		    l->base.a == f->base.a && l->key->b == f->key->b &&
+		    strcmp(import_mark(l), import_mark(f)) == 0)
+			return l;
+	}
+	return NULL;
+}
+
+static void import_tell(struct redis_flow *f, const struct import_end *end)
+{
+	import_done_fn done = f->done;
+	f->done = NULL;
+	f->key = NULL;
+	done(f, end);
+}
+
+static void import_finish(struct redis_flow *f, const struct import_end *end)
+{
+	STAILQ_HEAD(, redis_flow) followers = STAILQ_HEAD_INITIALIZER(followers);
+	struct redis_flow *next;
+	LIST_REMOVE(f, leader);
+	STAILQ_CONCAT(&followers, &f->followers);
+	import_tell(f, end); /* which may end it */
+	while ((next = STAILQ_FIRST(&followers))) {
+		STAILQ_REMOVE_HEAD(&followers, follower);
+		import_tell(next, end);
+	}
+}
+
+static void import_fail(struct redis_flow *f, const struct answer *a)
+{
+	import_finish(f, &(struct import_end){
+			     .how = IMPORT_UNSURE, .err = a->err, .server = a->server });
+}
+
+static void import_refuse(struct redis_flow *f, const char *why, const struct answer *a)
+{
+	char text[256];
+	struct slice said = a->bytes;
+	if (said.n > 2) said.n -= 2; /* its line end */
+	if (said.n > 120) said.n = 120;
+	int n = snprintf(text, sizeof(text), "-TRYAGAIN %s: server %s said '%.*s'\r\n", why,
+			 a->server ? a->server : "", (int)said.n, said.p);
+	import_finish(f, &(struct import_end){ .how = IMPORT_UNSURE,
+					       .text = { text, (size_t)n } });
+}
+
+/* What an answer means that is not simply good. true: the import has ended. */
+static bool import_ends(struct redis_flow *f, enum redis_import_result result,
+			const struct answer *a)
+{
+	switch (result) {
+	case IMPORT_OK: return false;
+	case IMPORT_ABSENT:
+		import_finish(f, &(struct import_end){ .how = IMPORT_MOVED });
+		return true;
+	case IMPORT_BIG:
+		import_finish(f, &(struct import_end){ .how = IMPORT_TOO_BIG });
+		return true;
+	case IMPORT_REFUSED:
+		import_refuse(f, "the transition has gone on, and the key is not moved yet", a);
+		return true;
+	case IMPORT_FAILED: import_refuse(f, "the key cannot be moved", a); return true;
+	}
+	return true;
+}
+
+static void import_on_unlink(struct flow *flow, const struct answer *a)
+{
+	struct redis_flow *f = (struct redis_flow *)flow;
+	if (a->err) import_fail(f, a);
+	else if (!import_ends(f, redis_import_read(IMPORT_UNLINK, a->bytes, NULL), a))
+		import_finish(f, &(struct import_end){ .how = IMPORT_MOVED });
+}
+
+static void import_on_restore(struct flow *flow, const struct answer *a)
+{
+	struct redis_flow *f = (struct redis_flow *)flow;
+	struct scratch *out = &flow->core->text;
+	if (a->err) {
+		import_fail(f, a);
+		return;
+	}
+	if (import_ends(f, redis_import_read(IMPORT_RESTORE, a->bytes, NULL), a)) return;
+	scratch_clear(out);
+	redis_import_put_unlink(out, f->key->name, import_mark(f));
+	flow_call(flow, f->key->b, redis_import_op(IMPORT_UNLINK), scratch_slice(out),
+		  (struct slice){ 0 }, NULL, import_on_unlink);
+}
+
+static void import_on_dump(struct flow *flow, const struct answer *a)
+{
+	struct redis_flow *f = (struct redis_flow *)flow;
+	struct scratch *out = &flow->core->text;
+	struct redis_dump dump;
+	if (a->err) {
+		import_fail(f, a);
+		return;
+	}
+	if (import_ends(f, redis_import_read(IMPORT_DUMP, a->bytes, &dump), a)) return;
+	scratch_clear(out);
+	redis_import_put_restore(out, f->key->name, import_mark(f), &dump);
+	flow_call(flow, flow->a, redis_import_op(IMPORT_RESTORE), scratch_slice(out), dump.value,
+		  a->buf, import_on_restore);
+}
+
+void import_start(struct redis_flow *f, const struct redis_key *key, import_done_fn done)
+{
+	struct core *core = f->base.core;
+	struct imports *all = imports_get(core);
+	struct scratch *out = &core->text;
+	f->key = key;
+	f->done = done;
+	f->key_hash = XXH3_64bits(key->name.p, key->name.n);
+	struct redis_flow *leader = import_leader(all, f);
+	if (leader) {
+		STAILQ_INSERT_TAIL(&leader->followers, f, follower);
+		return;
+	}
+	STAILQ_INIT(&f->followers);
+	LIST_INSERT_HEAD(&all->buckets[f->key_hash % IMPORT_BUCKETS], f, leader);
+	scratch_clear(out);
+	redis_import_put_dump(out, key->name, import_mark(f), f->transition->rules.move_max_bytes);
+	flow_call(&f->base, key->b, redis_import_op(IMPORT_DUMP), scratch_slice(out),
+		  (struct slice){ 0 }, NULL, import_on_dump);
+}
+
+void imports_free(struct core *core)
+{
+	free(core->imports);
+	core->imports = NULL;
+}
