@@ -55,12 +55,27 @@ static const char *const miss_texts[MISS_MAX] = {
  * cannot be done, or for more than we hold. */
 static bool may_miss(enum err e)
 {
-	return e != ERR_CROSS_SLOT && e != ERR_REPLY_TOO_LARGE && e != ERR_INVALID;
+	return e != ERR_CROSS_SLOT && e != ERR_REPLY_TOO_LARGE && e != ERR_INVALID &&
+	       e != ERR_MOVING && e != ERR_FENCED;
+}
+
+static const char *error_code(enum err e)
+{
+	if (e == ERR_CROSS_SLOT) return "CROSSSLOT";
+	return e == ERR_MOVING || e == ERR_FENCED ? "TRYAGAIN" : "ERR";
+}
+
+/* Nor when the key is on its way: it may well be there. */
+static bool part_may_miss(const struct merge_part *part)
+{
+	struct slice tryagain = SLICE("-TRYAGAIN ");
+	if (part->err) return may_miss(part->err);
+	return part->reply.n < tryagain.n || memcmp(part->reply.p, tryagain.p, tryagain.n) != 0;
 }
 
 static void put_failure(enum err e, const char *server, struct scratch *out)
 {
-	const char *code = e == ERR_CROSS_SLOT ? "CROSSSLOT" : "ERR";
+	const char *code = error_code(e);
 	if (server) scratch_printf(out, "-%s %s (server %s)\r\n", code, err_text(e), server);
 	else scratch_printf(out, "-%s %s\r\n", code, err_text(e));
 }
@@ -206,7 +221,7 @@ static enum reply_kind merge_array(struct merger *m, const uint16_t *part_of_key
 			if (run.n == 0) run.p = v.p;
 			run.n += v.n;
 			run_part = i;
-		} else if (miss) {
+		} else if (miss && part_may_miss(&m->parts[i])) {
 			emit(m, -1, SLICE("$-1\r\n"));
 		} else {
 			emit_error(m, i);
@@ -224,7 +239,7 @@ static enum reply_kind merge_sum(struct merger *m, uint32_t key_count)
 	for (uint32_t i = 0; i < m->part_count; i++) {
 		int64_t v;
 		if (has_failed(&m->parts[i])) {
-			if (!miss) return fail(m, i);
+			if (!miss || !part_may_miss(&m->parts[i])) return fail(m, i);
 		} else if (!resp_integer(m->parts[i].reply, &v) ||
 			   __builtin_add_overflow(sum, v, &sum)) {
 			return desync(m, i);

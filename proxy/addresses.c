@@ -87,16 +87,23 @@ static void addresses_drop(struct addresses *a, struct address *gone)
 	free(gone);
 }
 
+static void addresses_want_pool(struct addresses *a, const struct pool_spec *pool)
+{
+	for (uint32_t i = 0; i < pool->server_count; i++) {
+		const struct server_spec *s = &pool->servers[i];
+		struct address *x = addresses_find(a, s->host, s->port);
+		if (!x) x = addresses_add(a, s->host, s->port);
+		x->wanted = a->round;
+	}
+}
+
 void addresses_want(struct addresses *a, const struct topology *t)
 {
 	a->round++;
 	for (uint32_t p = 0; p < t->pool_count; p++) {
-		for (uint32_t i = 0; i < t->pools[p].server_count; i++) {
-			const struct server_spec *s = &t->pools[p].servers[i];
-			struct address *x = addresses_find(a, s->host, s->port);
-			if (!x) x = addresses_add(a, s->host, s->port);
-			x->wanted = a->round;
-		}
+		const struct pool_spec *pool = &t->pools[p];
+		addresses_want_pool(a, pool);
+		if (pool->transition) addresses_want_pool(a, pool->transition->next);
 	}
 	struct address *x, *next;
 	HASH_ITER (hh, a->by_key, x, next) {

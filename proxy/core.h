@@ -19,6 +19,7 @@ struct conn;
 struct dest;
 struct flow;
 struct flows;
+struct imports;
 struct request;
 struct route;
 struct view;
@@ -51,6 +52,7 @@ struct core {
 	struct request *deferred, **deferred_tail; /* failed at once, to be told at turn's end */
 	struct garbage *garbage;
 	struct flows *flows; /* requests that take several steps: proxy/routes/flow.c; or NULL */
+	struct imports *imports; /* keys being moved: proxy/routes/dual_redis_import.c; or NULL */
 	struct flow *ready;  /* of these, whose turn it is in this turn                        */
 
 	uint32_t in_flight;    /* requests waiting for a server     */

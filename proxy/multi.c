@@ -282,10 +282,6 @@ static void multi_count_leaf(const struct route *leaf, void *ctx)
 static void multi_send_all(struct core *core, const struct route *root, struct request *req)
 {
 	struct multi_leaves leaves = { 0 };
-	if (root->pool->in_transition) {
-		request_fail_later(core, req, ERR_MOVING, NULL);
-		return;
-	}
 	root->type->each(root, multi_count_leaf, &leaves);
 	if (leaves.count == 0 || leaves.count > PARTS_MAX) {
 		request_fail_later(core, req, ERR_NO_SERVER, NULL);
@@ -308,6 +304,7 @@ static void multi_send_all(struct core *core, const struct route *root, struct r
 void multi_send(struct core *core, struct multi_scratch *s, const struct route *root,
 		struct request *req, const struct command *cmd)
 {
+	if (root->type->send_keys && root->type->send_keys(root, req, cmd)) return;
 	if (cmd->info->route == OP_ALL) {
 		multi_send_all(core, root, req);
 		return;

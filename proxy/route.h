@@ -24,6 +24,10 @@ struct route_type {
 	 * key on its own returns itself. */
 	const struct route *(*locate)(const struct route *r, struct slice key, uint64_t *rng);
 
+	/* A request with several keys, or for every server: true when the handle has taken it, and
+	 * exactly one answer comes, later. NULL: it takes none, and keys are located one by one. */
+	bool (*send_keys)(const struct route *r, struct request *req, const struct command *cmd);
+
 	/* Call fn for each server handle below, for commands that go to every server. */
 	void (*each)(const struct route *r, void (*fn)(const struct route *leaf, void *ctx),
 		     void *ctx);

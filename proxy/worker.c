@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "proxy/client.h"
 #include "proxy/destination.h"
+#include "proxy/routes/dual.h"
 #include "proxy/routes/flow.h"
 
 #include "common/memory.h"
@@ -313,6 +314,7 @@ void worker_free(struct worker **w)
 	io_timer_stop(&(*w)->cork_timer);
 	multi_scratch_fini(&(*w)->multi);
 	flows_free(&(*w)->core);
+	imports_free(&(*w)->core);
 	freelist_fini(&(*w)->client_pool);
 	core_fini(&(*w)->core);
 	free(*w);

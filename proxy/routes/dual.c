@@ -7,6 +7,7 @@
 struct dual_route {
 	struct route base;
 	struct route *plain; /* by the ring as it is; owned */
+	struct route *next;  /* by the ring to come; owned  */
 	struct route moving; /* stands for keys that move; asks the one above */
 };
 
@@ -35,25 +36,24 @@ static bool dual_is_fenced(const struct core *core, const struct transition *t)
 	return clock_boot_us() >= __atomic_load_n(core->lease_until_us, __ATOMIC_RELAXED);
 }
 
-static bool server_is_out(const struct transition *t, const struct pool_server *s)
-{
-	return s->spec->ejected || transition_is_lost(&t->rules, s->spec->ring_name);
-}
-
 static void dual_fill(struct dual_way *way, const struct view *view, const struct server_pool *pool,
 		      const struct owners *o)
 {
 	const struct server_pool *next = pool->next;
 	struct dest *old = view->dests[pool->dest_base + o->old];
 	struct dest *new = view->dests[next->dest_base + o->new];
-	bool old_out = server_is_out(way->transition, &pool->servers[o->old]);
-	bool new_out = server_is_out(way->transition, &next->servers[o->new]);
+	bool old_out = pool->servers[o->old].spec->ejected;
+	bool new_out = next->servers[o->new].spec->ejected;
 	bool forward = phase_is_forward(way->phase);
 	way->pool = pool;
 	way->a = forward ? new : old;
 	way->b = forward ? old : new;
 	way->a_out = forward ? new_out : old_out;
 	way->b_out = forward ? old_out : new_out;
+	/* Only what keys leave can be lost: who takes them over may have the same name. */
+	const struct pool_server *b = forward ? &pool->servers[o->old] : &next->servers[o->new];
+	way->b_lost = transition_is_lost(&way->transition->rules, b->spec->ring_name);
+	way->b_out |= way->b_lost;
 }
 
 static enum phase dual_phase(const struct route *r, struct slice key)
@@ -67,19 +67,37 @@ static bool phase_is_plain(enum phase p)
 	return p == PHASE_STABLE || p == PHASE_PREPARE;
 }
 
+/* The phase of a key that moves, in *way. true: the rules of a transition apply. */
+static bool dual_is_moving(const struct route *r, const struct core *core, struct slice key,
+			   struct dual_way *way)
+{
+	way->transition = r->pool->spec->transition;
+	way->phase = dual_phase(r, key);
+	way->fenced = dual_is_fenced(core, way->transition);
+	return !phase_is_plain(way->phase) || way->fenced;
+}
+
+bool dual_way_of(const struct route *r, struct view *view, struct slice key,
+		 struct dual_way *way_out)
+{
+	struct owners o = dual_owners(r, key, &view->core->rng);
+	*way_out = (struct dual_way){ 0 };
+	if (o.moves && dual_is_moving(r, view->core, key, way_out)) {
+		dual_fill(way_out, view, r->pool, &o);
+		return true;
+	}
+	if (o.old != RING_NONE) way_out->a = way_out->b = view->dests[r->pool->dest_base + o.old];
+	return false;
+}
+
 static void dual_send(const struct route *r, struct request *req)
 {
 	const struct dual_route *d = (const struct dual_route *)r;
 	struct core *core = req->view->core;
 	struct owners o = dual_owners(r, req->key, &core->rng);
-	if (!o.moves || req->key.n == 0) { /* without a key any server will do */
-		route_hash_send_to(d->plain, req, o.old);
-		return;
-	}
-	struct dual_way way = { .transition = r->pool->spec->transition,
-				.phase = dual_phase(r, req->key) };
-	way.fenced = dual_is_fenced(core, way.transition);
-	if (phase_is_plain(way.phase) && !way.fenced) {
+	struct dual_way way = { 0 };
+	/* without a key any server will do */
+	if (!o.moves || req->key.n == 0 || !dual_is_moving(r, core, req->key, &way)) {
 		route_hash_send_to(d->plain, req, o.old);
 		return;
 	}
@@ -97,10 +115,32 @@ static const struct route *dual_locate(const struct route *r, struct slice key, 
 	return &d->moving;
 }
 
+static bool pool_has(const struct server_pool *pool, uint64_t id)
+{
+	for (uint32_t i = 0; i < pool->spec->server_count; i++)
+		if (pool->servers[i].id == id) return true;
+	return false;
+}
+
+/* The servers of both rings. */
 static void dual_each(const struct route *r, void (*fn)(const struct route *, void *), void *ctx)
 {
 	const struct dual_route *d = (const struct dual_route *)r;
+	const struct server_pool *pool = r->pool, *next = pool->next;
 	d->plain->type->each(d->plain, fn, ctx);
+	for (uint32_t i = 0; i < next->spec->server_count; i++) {
+		const struct route *leaf = route_hash_leaf(d->next, i);
+		if (!next->servers[i].spec->ejected && !pool_has(pool, next->servers[i].id))
+			leaf->type->each(leaf, fn, ctx);
+	}
+}
+
+static bool dual_send_keys(const struct route *r, struct request *req, const struct command *cmd)
+{
+	if (r->pool->codec->protocol == PROTOCOL_REDIS) return dual_redis_send_keys(r, req, cmd);
+	if (cmd->info->route != OP_ALL) return false;
+	request_fail_later(req->view->core, req, ERR_MOVING, NULL);
+	return true;
 }
 
 static json_t *dual_describe(const struct route *r, const struct slice *key)
@@ -141,6 +181,7 @@ static void dual_free(struct route *r)
 {
 	struct dual_route *d = (struct dual_route *)r;
 	route_free(d->plain);
+	route_free(d->next);
 	free(d);
 }
 
@@ -148,6 +189,7 @@ static const struct route_type dual_route = {
 	.name = "DualRoute",
 	.send = dual_send,
 	.locate = dual_locate,
+	.send_keys = dual_send_keys,
 	.each = dual_each,
 	.describe = dual_describe,
 	.free = dual_free,
@@ -193,13 +235,17 @@ static const struct route_type moving_route = {
 struct route *route_dual_new(struct route *plain)
 {
 	struct dual_route *d = calloc(1, sizeof(*d));
-	if (!d) {
+	struct route *next = route_hash_new(plain->pool->next);
+	if (!d || !next) {
 		route_free(plain);
+		route_free(next);
+		free(d);
 		return NULL;
 	}
 	d->base = (struct route){ .type = &dual_route, .pool = plain->pool };
 	d->moving = (struct route){ .type = &moving_route, .pool = plain->pool, .per_key = true };
 	d->plain = plain;
+	d->next = next;
 	return &d->base;
 }
 
@@ -207,12 +253,6 @@ struct route *route_dual_new(struct route *plain)
  */
 
 __attribute__((weak)) void dual_mc_send(const struct dual_way *way, struct request *req)
-{
-	(void)way;
-	request_fail_later(req->view->core, req, ERR_MOVING, NULL);
-}
-
-__attribute__((weak)) void dual_redis_send(const struct dual_way *way, struct request *req)
 {
 	(void)way;
 	request_fail_later(req->view->core, req, ERR_MOVING, NULL);

@@ -19,12 +19,25 @@ struct dual_way {
 	enum phase phase;
 	bool fenced;	    /* this proxy has lost touch: it may act on moving keys no more */
 	struct dest *a, *b; /* authority, and the other owner; see common/transition.h   */
-	bool a_out, b_out;  /* ejected, or lost for good: not to be asked                */
+	bool a_out;	    /* ejected: not to be asked                                  */
+	bool b_out;	    /* ejected, or lost for good: not to be asked                */
+	bool b_lost;	    /* dead for good: what it had counts as absent               */
 };
+
+/* The way of any key of `r`, a DualRoute. true: it moves, and is not in STABLE or an unfenced
+ * PREPARE. false: it is served by `a`, which is also `b`; NULL: there is no server for it. */
+bool dual_way_of(const struct route *r, struct view *view, struct slice key,
+		 struct dual_way *way_out);
 
 /* A request for a key that moves, in any phase but STABLE and an unfenced PREPARE. Exactly one
  * answer comes, later. */
 void dual_mc_send(const struct dual_way *way, struct request *req);
 void dual_redis_send(const struct dual_way *way, struct request *req);
+
+/* What the worker's imports keep, at its end. */
+void imports_free(struct core *core);
+
+/* A request with several keys, or for all servers: see route_type.send_keys. */
+bool dual_redis_send_keys(const struct route *r, struct request *req, const struct command *cmd);
 
 #endif

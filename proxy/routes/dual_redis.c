@@ -11,14 +11,14 @@
 
 static const uint8_t rules[PHASE_MAX][2] = {
 	/*		      a read,	    any other      */
-	[PHASE_STABLE] =  { REDIS_AT_A,   REDIS_AT_A },
-	[PHASE_PREPARE] = { REDIS_AT_A,   REDIS_AT_A },
-	[PHASE_HOLD] =	  { REDIS_HELD,   REDIS_PARK },
-	[PHASE_DUAL] =	  { REDIS_IMPORT, REDIS_IMPORT },
-	[PHASE_DRAIN] =	  { REDIS_AT_A,   REDIS_AT_A },
-	[PHASE_HOLD_R] =  { REDIS_HELD,   REDIS_PARK },
-	[PHASE_DUAL_R] =  { REDIS_IMPORT, REDIS_IMPORT },
-	[PHASE_DRAIN_R] = { REDIS_AT_A,   REDIS_AT_A },
+	[PHASE_STABLE] = { REDIS_AT_A, REDIS_AT_A },
+	[PHASE_PREPARE] = { REDIS_AT_A, REDIS_AT_A },
+	[PHASE_HOLD] = { REDIS_HELD, REDIS_PARK },
+	[PHASE_DUAL] = { REDIS_IMPORT, REDIS_IMPORT },
+	[PHASE_DRAIN] = { REDIS_AT_A, REDIS_AT_A },
+	[PHASE_HOLD_R] = { REDIS_HELD, REDIS_PARK },
+	[PHASE_DUAL_R] = { REDIS_IMPORT, REDIS_IMPORT },
+	[PHASE_DRAIN_R] = { REDIS_AT_A, REDIS_AT_A },
 };
 
 enum redis_rule dual_redis_rule(enum phase phase, bool fenced, const struct op_info *info)
@@ -83,7 +83,7 @@ static void redis_on_held(struct flow *flow, const struct answer *a)
 						    .server = a->server });
 	} else if (held.present == f->key_count) {
 		redis_answer_held(f, held.value, a);
-	} else if (held.present == 0) {
+	} else if (held.present == 0 && f->whole) {
 		redis_at_a(f);
 	} else {
 		redis_try_again(f, "some keys have moved to another server, others not yet");
@@ -104,7 +104,8 @@ static void redis_held(struct redis_flow *f)
 		return;
 	}
 	if (!b) { /* lost */
-		redis_at_a(f);
+		if (f->whole) redis_at_a(f);
+		else redis_try_again(f, "the server that had the keys is lost");
 		return;
 	}
 	char *room = scratch_reserve(&names, f->key_count * sizeof(struct slice));
@@ -129,7 +130,7 @@ static void redis_on_import(struct redis_flow *f, const struct import_end *end)
 		redis_import_next(f);
 		break;
 	case IMPORT_TOO_BIG:
-		if (f->info->access == OP_READ && f->imported == 0) redis_held(f);
+		if (f->info->access == OP_READ && f->imported == 0 && f->whole) redis_held(f);
 		else
 			redis_try_again(f, "the key is over the pool's move_max_bytes: it cannot "
 					   "be written to before it was moved");
@@ -181,7 +182,8 @@ static void redis_start(struct flow *flow)
 	case REDIS_HELD: redis_held(f); break;
 	case REDIS_PARK: flow_park(flow, f->transition->rules.hold_park_ms); break;
 	case REDIS_IMPORT: redis_import(f); break;
-	case REDIS_REFUSE: flow_fail(flow, ERR_FENCED, NULL); break;
+	case REDIS_REFUSE:
+	case REDIS_RULES: flow_fail(flow, ERR_FENCED, NULL); break;
 	}
 }
 
@@ -223,7 +225,7 @@ static struct redis_key *redis_keep_keys(struct redis_flow *f, const struct redi
 
 void dual_redis_start(const struct transition *t, const struct server_pool *pool,
 		      enum redis_rule rule, struct dest *a, const struct redis_key *keys,
-		      uint32_t count, struct request *req)
+		      uint32_t count, bool whole, struct request *req)
 {
 	struct redis_flow *f =
 	    (struct redis_flow *)flow_new(&redis_flow_type, pool, a, keys[0].b, req);
@@ -231,34 +233,33 @@ void dual_redis_start(const struct transition *t, const struct server_pool *pool
 	f->info = req->info;
 	f->rule = (uint8_t)rule;
 	f->key_count = count;
+	f->whole = whole;
 	f->keys = &f->one;
 	f->one = keys[0];
 	f->one.name = f->base.key;
 	if (count > 1) f->keys = redis_keep_keys(f, keys, count);
 }
 
-/* A server that is ejected is not asked, though it is not lost: nothing can be done now. */
-static bool redis_must_ask(enum redis_rule rule)
+const struct dest *dual_redis_out(const struct dual_way *way, enum redis_rule rule)
 {
-	return rule == REDIS_HELD || rule == REDIS_IMPORT;
+	bool asks_b = rule == REDIS_HELD || rule == REDIS_IMPORT;
+	if (way->a_out) return way->a;
+	return asks_b && way->b_out && !way->b_lost ? way->b : NULL;
 }
 
 void dual_redis_send(const struct dual_way *way, struct request *req)
 {
 	struct core *core = req->view->core;
 	enum redis_rule rule = dual_redis_rule(way->phase, way->fenced, req->info);
-	const char *b_name = way->b->server->spec->ring_name;
-	bool lost = transition_is_lost(&way->transition->rules, b_name);
-	struct redis_key key = { req->key, lost ? NULL : way->b };
+	struct redis_key key = { req->key, way->b_lost ? NULL : way->b };
+	const struct dest *out = dual_redis_out(way, rule);
 	if (rule == REDIS_REFUSE) {
 		request_fail_later(core, req, ERR_FENCED, NULL);
-	} else if (way->a_out) {
-		request_fail_later(core, req, ERR_TKO, way->a->server->spec->ring_name);
-	} else if (way->b_out && !lost && redis_must_ask(rule)) {
-		request_fail_later(core, req, ERR_TKO, b_name);
+	} else if (out) {
+		request_fail_later(core, req, ERR_TKO, out->server->spec->ring_name);
 	} else if (rule == REDIS_AT_A && !flow_is_ahead(core, req)) {
 		dest_send(way->a, req);
 	} else {
-		dual_redis_start(way->transition, way->pool, rule, way->a, &key, 1, req);
+		dual_redis_start(way->transition, way->pool, rule, way->a, &key, 1, true, req);
 	}
 }

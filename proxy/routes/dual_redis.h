@@ -21,9 +21,9 @@ struct redis_key {
 /* How an import ended. Good only during the call. */
 struct import_end {
 	enum import_how {
-		IMPORT_MOVED,  /* b does not have the key (any more)                 */
+		IMPORT_MOVED,	/* b does not have the key (any more)                 */
 		IMPORT_TOO_BIG, /* it is as it was, at b                             */
-		IMPORT_UNSURE, /* it may be at b, at a, or both: nothing may be done */
+		IMPORT_UNSURE,	/* it may be at b, at a, or both: nothing may be done */
 	} how;
 	enum err err;	    /* UNSURE: a request failed in the proxy ...             */
 	const char *server; /* ... and at whom; ring name                            */
@@ -42,13 +42,14 @@ struct redis_flow {
 	uint32_t key_count;
 	uint32_t imported; /* of these, so far */
 	uint8_t rule;	   /* enum redis_rule */
+	bool whole;	   /* `keys` are all that the command names, and all end up at a */
 
 	/* dual_redis_import.c's own, while it waits for an import */
 	const struct redis_key *key;
 	import_done_fn done;
 	uint64_t key_hash;
-	LIST_ENTRY(redis_flow) leader;	       /* it imports, and others wait for it ... */
-	STAILQ_HEAD(, redis_flow) followers;   /* ... in the order in which they came    */
+	LIST_ENTRY(redis_flow) leader;	     /* it imports, and others wait for it ... */
+	STAILQ_HEAD(, redis_flow) followers; /* ... in the order in which they came    */
 	STAILQ_ENTRY(redis_flow) follower;
 };
 
@@ -64,10 +65,14 @@ enum redis_rule {
 	REDIS_PARK,   /* a write, and nobody may                                     */
 	REDIS_IMPORT, /* first bring it to a                                         */
 	REDIS_REFUSE, /* this proxy has lost touch                                   */
+	REDIS_RULES
 };
 enum redis_rule dual_redis_rule(enum phase phase, bool fenced, const struct op_info *info);
 void dual_redis_start(const struct transition *t, const struct server_pool *pool,
 		      enum redis_rule rule, struct dest *a, const struct redis_key *keys,
-		      uint32_t count, struct request *req);
+		      uint32_t count, bool whole, struct request *req);
+
+/* A server that would have to be asked, and is ejected: nothing can be done now. Or NULL. */
+const struct dest *dual_redis_out(const struct dual_way *way, enum redis_rule rule);
 
 #endif

@@ -69,8 +69,8 @@ static void import_finish(struct redis_flow *f, const struct import_end *end)
 
 static void import_fail(struct redis_flow *f, const struct answer *a)
 {
-	import_finish(f, &(struct import_end){
-			     .how = IMPORT_UNSURE, .err = a->err, .server = a->server });
+	import_finish(
+	    f, &(struct import_end){ .how = IMPORT_UNSURE, .err = a->err, .server = a->server });
 }
 
 static void import_refuse(struct redis_flow *f, const char *why, const struct answer *a)
@@ -81,8 +81,7 @@ static void import_refuse(struct redis_flow *f, const char *why, const struct an
 	if (said.n > 120) said.n = 120;
 	int n = snprintf(text, sizeof(text), "-TRYAGAIN %s: server %s said '%.*s'\r\n", why,
 			 a->server ? a->server : "", (int)said.n, said.p);
-	import_finish(f, &(struct import_end){ .how = IMPORT_UNSURE,
-					       .text = { text, (size_t)n } });
+	import_finish(f, &(struct import_end){ .how = IMPORT_UNSURE, .text = { text, (size_t)n } });
 }
 
 /* What an answer means that is not simply good. true: the import has ended. */
