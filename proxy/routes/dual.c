@@ -248,12 +248,3 @@ struct route *route_dual_new(struct route *plain)
 	d->next = next;
 	return &d->base;
 }
-
-/* --- until there are rules ---------------------------------------------------------------------
- */
-
-__attribute__((weak)) void dual_mc_send(const struct dual_way *way, struct request *req)
-{
-	(void)way;
-	request_fail_later(req->view->core, req, ERR_MOVING, NULL);
-}
