@@ -176,6 +176,7 @@ static void work_pass(struct pool_work *w)
 	/* Also under a spec that is refused: the one before is in force, and its servers may fail.
 	 */
 	if (good && !w->busy && work_know_applied(w, spec)) work_judge(w, state);
+	if (good && !w->busy && w->has_state) work_release_held(w, state);
 	if (good && !w->busy) work_sweep_rings(w, state);
 	work_tell_trouble(w);
 	work_report(w, spec);

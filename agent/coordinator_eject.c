@@ -7,7 +7,12 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { FLUSH_TIMEOUT_MS = 3000, FLUSH_RETRY_MS = 2000 };
+enum {
+	FLUSH_TIMEOUT_MS = 3000,
+	FLUSH_RETRY_MS = 2000,
+	HOLD_MAX_MS = 5000, /* an ejection does not wait longer for agents that are silent */
+	HOLD_POLL_MS = 50,
+};
 
 /* Everything that verdict_decide() borrows. */
 struct hearing {
@@ -242,6 +247,35 @@ static void hearing_fini(struct hearing *h)
 	json_decref(h->reasons);
 }
 
+/* --- holding
+ * ------------------------------------------------------------------------------------------
+ *
+ * Were others to take over at once, a proxy that has not heard of the ejection yet could still read
+ * from the server what has been overwritten or deleted elsewhere. So for a moment nobody serves its
+ * keys: until all proxies have stopped asking it, or for HOLD_MAX_MS.
+ */
+
+void work_release_held(struct pool_work *w, const struct mirror_node *state)
+{
+	bool any = false;
+	uint64_t now = clock_now_us();
+	for (uint32_t i = 0; i < w->state.ejected_count; i++) any |= w->state.ejected[i].held;
+	if (!any) w->held_since_us = 0;
+	else if (!w->held_since_us) w->held_since_us = now;
+	/* A ring that is on its way to another one keeps its arcs. */
+	if (!any || w->state.transition) return;
+	if (!work_barrier_is_passed(w) && now - w->held_since_us < HOLD_MAX_MS * 1000ull) {
+		coordinator_poke(w->c, HOLD_POLL_MS);
+		return;
+	}
+	struct pool_state next;
+	if (!pool_state_copy(&next, &w->state)) abort();
+	for (uint32_t i = 0; i < next.ejected_count; i++) next.ejected[i].held = false;
+	next.step++;
+	work_commit(w, work_chain(w), &next, state->stat.version);
+	pool_state_fini(&next);
+}
+
 /* --- verdict
  * ------------------------------------------------------------------------------------------ */
 
@@ -271,6 +305,9 @@ static bool work_verdict_state(struct pool_work *w, const struct verdict_output 
 		work_forget_rejoining(w, server);
 		if (!s->out) pool_state_restore(next, server);
 		else if (!pool_state_eject(next, server, s->since_ms, s->why)) abort();
+		else
+			next->ejected[next->ejected_count - 1].held =
+			    w->applied->pool->failover != FAILOVER_ERROR;
 	}
 	if (changed) next->epoch++;
 	return changed;

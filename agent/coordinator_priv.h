@@ -49,6 +49,7 @@ struct pool_work {
 	struct err_at trouble;	 /* why the state cannot be followed: an operator must act */
 	bool troubled;		 /* the world was told so                                  */
 	uint64_t doubt_us;	 /* since when our own agent does not follow it; 0: it does */
+	uint64_t held_since_us;	 /* monotonic: we first saw ejected servers held; 0: none are */
 	uint64_t epoch_floor;	 /* the highest epoch that there has been: agents never go back */
 	struct verdict *verdict; /* NULL: to be loaded */
 	struct decision *decisions;
@@ -101,11 +102,15 @@ bool work_know_applied(struct pool_work *w, const struct mirror_node *spec);
 /* coordinator_eject.c */
 void work_judge(struct pool_work *w, const struct mirror_node *state);
 void work_stop_rejoining(struct pool_work *w);
+/* Let others take over the keys of servers that nobody asks any more. */
+void work_release_held(struct pool_work *w, const struct mirror_node *state);
 /* coordinator_rings.c. Delete bodies that have not been named for long; not while a chain is being
  * written. */
 void work_sweep_rings(struct pool_work *w, const struct mirror_node *state);
 void work_forget_rings(struct pool_work *w);
 /* coordinator_status.c */
 void work_report(struct pool_work *w, const struct mirror_node *spec);
+/* Every registered agent's proxies have drained the state as it is. */
+bool work_barrier_is_passed(struct pool_work *w);
 
 #endif

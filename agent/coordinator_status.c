@@ -29,6 +29,15 @@ static json_t *work_blocked_on(struct pool_work *w, bool *pending_out)
 	return blocked;
 }
 
+bool work_barrier_is_passed(struct pool_work *w)
+{
+	bool pending;
+	json_t *blocked = work_blocked_on(w, &pending);
+	bool passed = !pending && json_array_size(blocked) == 0;
+	json_decref(blocked);
+	return passed;
+}
+
 static void status_on_written(void *ctx, enum store_rc rc, const struct store_stat *stat,
 			      const char *path)
 {

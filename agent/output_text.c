@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/config.h"
+#include "common/topology_ring.h"
 
 #define POOL_MARK "{pool}"
 
@@ -20,11 +21,6 @@ static bool output_take_back(struct scratch *out, size_t start, bool good)
 	return good;
 }
 
-static bool server_left_out(const struct pool_spec *p, const struct server_spec *s)
-{
-	return s->ejected && p->failover == FAILOVER_RING;
-}
-
 static bool server_is_v6(const struct server_spec *s)
 {
 	return s->port != 0 && strchr(s->host, ':') != NULL;
@@ -37,7 +33,7 @@ bool output_ketama(const struct pool_spec *p, struct scratch *out, char *why, si
 	size_t start = out->n;
 	for (uint32_t i = 0; i < p->server_count; i++) {
 		const struct server_spec *s = &p->servers[i];
-		if (server_left_out(p, s)) continue;
+		if (pool_server_is_off_ring(p, s)) continue;
 		if (s->port == 0) {
 			output_take_back(out, start, false);
 			return output_fault(why, cap, "libketama knows no unix sockets");
@@ -135,7 +131,7 @@ static bool nutcracker_servers(const struct pool_spec *p, struct scratch *out, c
 	uint32_t count = 0;
 	scratch_puts(out, SLICE("  servers:\n"));
 	for (uint32_t i = 0; i < p->server_count; i++) {
-		if (server_left_out(p, &p->servers[i])) continue;
+		if (pool_server_is_off_ring(p, &p->servers[i])) continue;
 		if (!nutcracker_server(&p->servers[i], out, why, cap)) return false;
 		count++;
 	}

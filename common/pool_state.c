@@ -53,6 +53,7 @@ static const struct settings state_settings = {
 static const struct setting ejection_items[] = {
 	{ .key = "server", .type = SETTING_NAME, FIELD(server), .min = 1, .max = SERVER_NAME_MAX },
 	{ .key = "since", .type = SETTING_U64, FIELD(since_ms), .max = INT64_MAX },
+	{ .key = "held", .type = SETTING_BOOL, FIELD(held) },
 	{ .key = "why", .type = SETTING_SECRET, FIELD(why), .max = POOL_STATE_BYTES_MAX },
 };
 #undef FIELD
@@ -176,6 +177,7 @@ enum detail { DETAIL_ALL, DETAIL_SINCE, DETAIL_NAMES, DETAIL_MAX };
 static json_t *ejection_to_json(const struct ejection *e, enum detail detail)
 {
 	json_t *out = json_pack("{s:s}", "server", e->server);
+	if (e->held) json_object_set_new(out, "held", json_true());
 	if (detail <= DETAIL_SINCE && e->since_ms > 0)
 		json_object_set_new(out, "since", json_integer((json_int_t)e->since_ms));
 	/* without a reason when it is no UTF-8 */
@@ -317,6 +319,7 @@ bool pool_state_copy(struct pool_state *to, const struct pool_state *from)
 	for (uint32_t i = 0; good && i < from->ejected_count; i++) {
 		const struct ejection *e = &from->ejected[i];
 		good = pool_state_eject(to, e->server, e->since_ms, e->why);
+		if (good) to->ejected[i].held = e->held;
 	}
 	if (!good) pool_state_fini(to);
 	return good;

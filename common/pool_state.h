@@ -22,6 +22,7 @@ struct ejection {
 	char *server;	   /* its name in the ring                           */
 	uint64_t since_ms; /* Unix time, for people only; 0: not said        */
 	char *why;	   /* for people; NULL: not said                     */
+	bool held;	   /* nobody may take over its keys yet              */
 };
 
 /* A transition under way. `ring` is the old ring's until it has ended well. */

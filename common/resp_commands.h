@@ -14,9 +14,9 @@ enum resp_reply {
 	REPLY_T_INT = 2,
 	REPLY_T_BULK = 4, /* and verbatim strings                      */
 	REPLY_T_NIL = 8,
-	REPLY_T_MANY = 16, /* arrays, maps, sets                        */
-	REPLY_T_NUM = 32,  /* RESP3 doubles, booleans, big numbers      */
-	REPLY_T_PONG = 64, /* exactly +PONG: the probe's                */
+	REPLY_T_MANY = 16,  /* arrays, maps, sets                        */
+	REPLY_T_NUM = 32,   /* RESP3 doubles, booleans, big numbers      */
+	REPLY_T_PONG = 64,  /* exactly +PONG: the probe's                */
 	REPLY_T_HELD = 128, /* four values: see resp_put_held()         */
 };
 

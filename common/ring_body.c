@@ -30,8 +30,10 @@ static json_t *ring_body_pool_json(const struct pool_spec *pool)
 {
 	json_t *out = pool_spec_to_json(pool), *server;
 	size_t i;
-	json_array_foreach (json_object_get(out, "servers"), i, server)
+	json_array_foreach (json_object_get(out, "servers"), i, server) {
 		json_object_del(server, "ejected");
+		json_object_del(server, "held");
+	}
 	return out;
 }
 

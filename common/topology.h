@@ -36,7 +36,8 @@ struct server_spec {
 	char *host;	 /* as typed; a path when port is 0          */
 	uint16_t port;	 /* 0: unix socket                           */
 	uint32_t weight; /* >= 1                                     */
-	bool ejected;	 /* out of the ring by verdict               */
+	bool ejected;	 /* out of the ring by verdict ...           */
+	bool held;	 /* ... but its arcs are nobody's yet        */
 };
 
 struct pool_spec {

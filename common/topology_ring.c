@@ -2,6 +2,11 @@
 
 #include <stdlib.h>
 
+bool pool_server_is_off_ring(const struct pool_spec *pool, const struct server_spec *s)
+{
+	return s->ejected && !s->held && pool->failover == FAILOVER_RING;
+}
+
 enum err pool_ring_build(const struct pool_spec *pool, struct ring **ring_out)
 {
 	struct ring_server *servers = calloc(pool->server_count + 1, sizeof(*servers));
@@ -12,8 +17,7 @@ enum err pool_ring_build(const struct pool_spec *pool, struct ring **ring_out)
 						   .host = s->host,
 						   .port = s->port,
 						   .weight = s->weight,
-						   .ejected = s->ejected &&
-							      pool->failover == FAILOVER_RING };
+						   .ejected = pool_server_is_off_ring(pool, s) };
 	}
 	struct ring_spec spec = { .kind = pool->distribution,
 				  .hash = pool->hash,

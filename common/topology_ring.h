@@ -10,4 +10,7 @@
  * caller frees the ring. */
 enum err pool_ring_build(const struct pool_spec *pool, struct ring **ring_out);
 
+/* Its keys are others' now: it is ejected, and the pool lets keys move along the ring. */
+bool pool_server_is_off_ring(const struct pool_spec *pool, const struct server_spec *s);
+
 #endif

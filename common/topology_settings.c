@@ -234,6 +234,9 @@ static const struct setting server_items[] = {
 	  .help = "label in the ring: keys follow it, so a server's address may change under it" },
 	{ .key = "ejected", .type = SETTING_BOOL, FIELD(ejected), .def = "false",
 	  .help = "keep the server out of the ring" },
+	{ .key = "held", .type = SETTING_BOOL, FIELD(held), .def = "false",
+	  .help = "an ejected server's keys are served by nobody, whatever `failover` says: until "
+		  "every proxy has stopped asking it" },
 };
 #undef FIELD
 

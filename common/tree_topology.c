@@ -35,9 +35,10 @@ static json_t *tree_pool_json(const struct pool_state *state, const struct pool_
 	json_t *out = pool_spec_to_json(pool), *servers = json_object_get(out, "servers");
 	int failed = json_array_size(servers) == pool->server_count ? 0 : -1;
 	for (uint32_t i = 0; failed == 0 && i < pool->server_count; i++) {
-		bool ejected = pool_state_ejection(state, pool->servers[i].ring_name) != NULL;
-		failed = json_object_set_new(json_array_get(servers, i), "ejected",
-					     json_boolean(ejected));
+		const struct ejection *e = pool_state_ejection(state, pool->servers[i].ring_name);
+		json_t *server = json_array_get(servers, i);
+		failed = json_object_set_new(server, "ejected", json_boolean(e != NULL));
+		failed |= json_object_set_new(server, "held", json_boolean(e && e->held));
 	}
 	if (failed == 0) return out;
 	json_decref(out);

@@ -6,9 +6,9 @@
 
 #include "agent/ctl/ctl.h"
 
-/* [{"agent", "host", "rack", "version", "live", "lineage", "epoch", "problem", "proxies": [{"name", "pid", "version",
- * "lag", "state", "error"}]}], a new reference. `wanted`: the version that proxies should have; lag
- * is how far below it they are. */
+/* [{"agent", "host", "rack", "version", "live", "lineage", "epoch", "problem", "proxies": [{"name",
+ * "pid", "version", "lag", "state", "error"}]}], a new reference. `wanted`: the version that
+ * proxies should have; lag is how far below it they are. */
 enum ctl_exit agents_read(struct ctl *c, int64_t wanted, json_t **out);
 
 /* [{"agent", "abstains": null or why}], a new reference. */

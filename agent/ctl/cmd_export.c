@@ -24,8 +24,9 @@ static struct pool_spec export_pool(const struct view *v)
 	if (p.servers == NULL) abort();
 	for (uint32_t i = 0; i < p.server_count; i++) {
 		p.servers[i] = view_pool(v)->servers[i];
-		p.servers[i].ejected =
-		    pool_state_ejection(&v->state, p.servers[i].ring_name) != NULL;
+		const struct ejection *e = pool_state_ejection(&v->state, p.servers[i].ring_name);
+		p.servers[i].ejected = e != NULL;
+		p.servers[i].held = e != NULL && e->held;
 	}
 	return p;
 }

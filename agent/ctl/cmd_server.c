@@ -75,6 +75,7 @@ static struct edit server_edit(const struct server_spec *s, uint32_t index)
 	else {
 		e.value = settings_to_json(&server_settings, s);
 		json_object_del(e.value, "ejected");
+		json_object_del(e.value, "held");
 	}
 	scratch_fini(&text);
 	return e;

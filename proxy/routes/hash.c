@@ -64,7 +64,8 @@ static const struct route_type server_route = {
 static void hash_send_ejected(const struct route *r, struct request *req, uint32_t i)
 {
 	const struct hash_route *h = (const struct hash_route *)r;
-	if (r->pool->failover) route_send(r->pool->failover, req);
+	if (r->pool->failover && !r->pool->servers[i].spec->held)
+		route_send(r->pool->failover, req);
 	else server_send(&h->leaves[i], req);
 }
 
@@ -95,7 +96,8 @@ static const struct route *hash_locate(const struct route *r, struct slice key, 
 	const struct hash_route *h = (const struct hash_route *)r;
 	uint32_t i = ring_lookup(r->pool->ring, key, rng);
 	if (i == RING_NONE) return r;
-	if (r->pool->servers[i].spec->ejected && r->pool->failover)
+	const struct server_spec *spec = r->pool->servers[i].spec;
+	if (spec->ejected && !spec->held && r->pool->failover)
 		return route_locate(r->pool->failover, key, rng);
 	return &h->leaves[i];
 }

@@ -216,6 +216,26 @@ START_TEST(votes_eject_and_their_end_returns)
 }
 END_TEST
 
+START_TEST(an_ejected_server_is_held_until_nobody_asks_it)
+{
+	char path[STORE_PATH_MAX];
+	rig_create(&rig, "agents/slow", "{}", STORE_PARENTS);
+	rig_create(&rig, "pools/p/spec", SPEC, STORE_PARENTS);
+	await_topologies(1);
+	keeper_set(keeper, "lock/nanny/n1", SLICE("{\"abstains\":null}"), true);
+	keeper_set(keeper, "pools/p/votes/b/n1", SLICE("{\"why\":\"it burns\"}"), true);
+	await("pools/p/state", "it burns");
+	rig_pass(&loop, 300);
+	await("pools/p/state", "\"held\":true");
+	ck_assert(server_is_ejected("b"));
+	snprintf(path, sizeof(path), "pools/p/barrier/2.0/slow");
+	rig_create(&rig, path, "{}", STORE_PARENTS);
+	await("pools/p/state", "\"step\":1");
+	struct answer a = rig_get(&rig, "pools/p/state", false);
+	ck_assert_ptr_null(strstr(a.data, "held"));
+}
+END_TEST
+
 START_TEST(a_nanny_that_abstains_has_no_vote)
 {
 	rig_create(&rig, "pools/p/spec", SPEC, STORE_PARENTS);
@@ -451,6 +471,7 @@ int main(void)
 	tcase_add_test(t, a_refused_spec_changes_nothing_but_the_status);
 	tcase_add_test(t, a_pool_that_shrinks_too_much_needs_a_word);
 	tcase_add_test(t, votes_eject_and_their_end_returns);
+	tcase_add_test(t, an_ejected_server_is_held_until_nobody_asks_it);
 	tcase_add_test(t, a_nanny_that_abstains_has_no_vote);
 	tcase_add_test(t, a_broken_or_deleted_state_changes_nothing);
 	tcase_add_test(t, a_broken_state_is_reported_and_waits_for_an_operator);
