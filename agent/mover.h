@@ -64,6 +64,10 @@ struct mover_big_key {
 };
 
 struct mover_events {
+	/* Asked again and again: is the owner still sure to be the one that leads the transition?
+	 * After "no" the job does nothing more and fails. A promotion that is made after another
+	 * coordinator has gone on would bring back what is out of date. NULL: it always is. */
+	bool (*may_go_on)(void *ctx);
 	/* About once a second. */
 	void (*on_progress)(void *ctx);
 	/* Once for each, for the first MOVER_BIG_KEYS_MAX. */
