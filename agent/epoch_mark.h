@@ -14,11 +14,8 @@
 #include "common/io.h"
 #include "common/topology.h"
 
-#define EPOCH_MARK_KEY	 "twinring:epoch"
-#define EPOCH_MOVED_KEYS "twinring:moved:" /* and the mark: a hash of keys imported under it */
-
 enum epoch_errand {
-	EPOCH_WRITE,	      /* set the key                                                */
+	EPOCH_WRITE,	      /* set the key, unless it is a higher mark already            */
 	EPOCH_WRITE_AND_KILL, /* ... then close all normal connections but our own and those
 			       * of `spared` names, until none is left                      */
 	EPOCH_CLEAN,	      /* delete the key if it is `mark`, and the hashes of all marks */
@@ -32,7 +29,7 @@ struct epoch_mark_plan {
 	uint32_t spared_count;
 	const char *const *lost; /* ring names of nodes that are dead for good: left out   */
 	uint32_t lost_count;
-	uint32_t timeout_ms; /* for all together; 0: 10 s                                  */
+	uint32_t timeout_ms; /* for each node to get on with it; 0: 10 s                   */
 };
 
 struct epoch_mark;

@@ -271,7 +271,7 @@ static void key_begin(struct mover_node *n)
 	n->m->ops->work(k);
 }
 
-static void key_unhold(struct mover_key *k)
+void mover_key_release(struct mover_key *k)
 {
 	k->src->m->held -= k->held;
 	k->held = 0;
@@ -298,7 +298,7 @@ void mover_key_failed(struct mover_key *k, const char *what, struct slice answer
 void mover_key_done(struct mover_key *k)
 {
 	struct mover_node *n = k->src;
-	key_unhold(k);
+	mover_key_release(k);
 	LIST_REMOVE(k, link);
 	n->busy_count--;
 	free(k);
@@ -368,7 +368,8 @@ static void node_turn(struct mover_node *n, uint64_t now)
 	if (n->scan == SCAN_RESTING && now >= n->rest_until_us && n->busy_count == 0)
 		n->scan = SCAN_START;
 	if (m->paused) return;
-	bool ready = server_conn_up(n->conn) && (!n->list || server_conn_up(n->list));
+	bool ready = server_conn_up(n->conn) && (!n->list || server_conn_up(n->list)) &&
+		     (!m->ops->identify || n->identity[0]);
 	if (n->scan == SCAN_START && ready) pass_begin(n);
 	if (n->scan == SCAN_ASKED && m->ops->more && spool_waiting(&n->spool) < SPOOL_LOW &&
 	    server_conn_up(n->conn))
@@ -398,7 +399,8 @@ static void turn_nodes(struct mover *m, uint64_t now)
 		struct mover_node *n = &m->nodes[i];
 		if (n->conn) mover_node_pulse(n, now);
 	}
-	if (!mover_nodes_ready(m)) return;
+	if (!m->ready) m->ready = mover_nodes_ready(m);
+	if (!m->ready) return;
 	for (uint32_t i = 0; i < m->node_count && !m->over; i++) {
 		struct mover_node *n = &m->nodes[i];
 		if (n->scan == SCAN_OFF) continue;

@@ -20,6 +20,7 @@
 #include "agent/mover_spool.h"
 #include "agent/server_conn.h"
 #include "common/list.h"
+#include "common/net.h"
 #include "common/ring.h"
 
 enum {
@@ -142,6 +143,7 @@ struct mover {
 	uint64_t turn_us, turn_wall_us; /* of the last turn */
 	uint64_t second_us;		/* when on_progress was last called */
 	bool paused, over, told, ok;
+	bool ready;   /* no server is another one's double */
 	bool held_up; /* sources are held: too many values under way */
 	char why[MOVER_WHY_MAX];
 	char last_error[MOVER_WHY_MAX];
@@ -200,6 +202,7 @@ void mover_node_listed(struct mover_node *n); /* that was all */
 void mover_node_restart(struct mover_node *n);
 void mover_big(struct mover_node *n, struct slice key, uint64_t bytes);
 void mover_key_hold(struct mover_key *k, size_t bytes);
+void mover_key_release(struct mover_key *k); /* dst has it */
 /* It went wrong; the next pass finds it again. */
 void mover_key_failed(struct mover_key *k, const char *what, struct slice answer);
 void mover_key_done(struct mover_key *k);

@@ -61,6 +61,7 @@ static struct topology *copy_pools(const struct mover_plan *plan)
 	char names[2][8] = { "from", "to" };
 	for (int i = 0; i < 2; i++) {
 		pools[i].name = names[i];
+		pools[i].transition = NULL;
 		pools[i].failover_pool = NULL; /* names a pool that the copy has not */
 		if (pools[i].failover == FAILOVER_POOL) pools[i].failover = FAILOVER_ERROR;
 	}
