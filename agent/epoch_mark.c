@@ -59,8 +59,8 @@ static void mark_over(struct epoch_mark *e, bool ok)
 	io_timer_set(&e->timer, 0);
 }
 
-__attribute__((format(printf, 2, 3))) static void node_fail(struct mark_node *n,
-							     const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void node_fail(struct mark_node *n, const char *format,
+							    ...)
 {
 	struct epoch_mark *e = n->e;
 	if (e->over) return;
@@ -217,17 +217,16 @@ static void id_on_answer(void *ctx, const struct server_answer *a)
 /* --- writing ---------------------------------------------------------------------------------- */
 
 /* A coordinator that was stopped, or whose command was, must not bring back an older mark. */
-static const char write_script[] =
-    "local m=redis.call('GET',KEYS[1])\n"
-    "if m then\n"
-    " local e,s=string.match(m,'^(%d+)%.(%d+)$')\n"
-    " local f,t=string.match(ARGV[1],'^(%d+)%.(%d+)$')\n"
-    " e,s,f,t=tonumber(e),tonumber(s),tonumber(f),tonumber(t)\n"
-    " if e and f and (e>f or (e==f and s>t)) then\n"
-    "  return redis.error_reply('EPOCH is '..m)\n"
-    " end\n"
-    "end\n"
-    "return redis.call('SET',KEYS[1],ARGV[1])";
+static const char write_script[] = "local m=redis.call('GET',KEYS[1])\n"
+				   "if m then\n"
+				   " local e,s=string.match(m,'^(%d+)%.(%d+)$')\n"
+				   " local f,t=string.match(ARGV[1],'^(%d+)%.(%d+)$')\n"
+				   " e,s,f,t=tonumber(e),tonumber(s),tonumber(f),tonumber(t)\n"
+				   " if e and f and (e>f or (e==f and s>t)) then\n"
+				   "  return redis.error_reply('EPOCH is '..m)\n"
+				   " end\n"
+				   "end\n"
+				   "return redis.call('SET',KEYS[1],ARGV[1])";
 
 static void set_on_answer(void *ctx, const struct server_answer *a)
 {
@@ -351,9 +350,9 @@ static void node_on_up(void *ctx)
 	n->state = NODE_BEGUN;
 	n->killing = 0;
 	if (n->e->errand == EPOCH_CLEAN)
-		NODE_ASK(n, clean_on_answer, "EVAL", clean_script, "1", REDIS_EPOCH_KEY, n->e->mark);
-	else
-		NODE_ASK(n, set_on_answer, "EVAL", write_script, "1", REDIS_EPOCH_KEY, n->e->mark);
+		NODE_ASK(n, clean_on_answer, "EVAL", clean_script, "1", REDIS_EPOCH_KEY,
+			 n->e->mark);
+	else NODE_ASK(n, set_on_answer, "EVAL", write_script, "1", REDIS_EPOCH_KEY, n->e->mark);
 }
 
 static void node_on_down(void *ctx, const char *why)
@@ -403,7 +402,8 @@ static void nodes_add(struct epoch_mark *e, const struct epoch_mark_plan *plan)
 	e->nodes = calloc(from->server_count + to->server_count + 1, sizeof(*e->nodes));
 	if (!e->nodes) abort();
 	for (uint32_t i = 0; i < from->server_count; i++)
-		if (!is_lost(plan, from->servers[i].ring_name)) node_add(e, from, &from->servers[i]);
+		if (!is_lost(plan, from->servers[i].ring_name))
+			node_add(e, from, &from->servers[i]);
 	for (uint32_t i = 0; i < to->server_count; i++) {
 		const struct server_spec *s = &to->servers[i];
 		bool known = pool_has(from, s, to->redis_db);

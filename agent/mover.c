@@ -8,8 +8,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { SECOND_US = 1000000, REST_MIN_MS = 200, REST_MAX_MS = 10000, SPOOL_LOW = 2000,
-       AGAIN_US = SECOND_US };
+enum {
+	SECOND_US = 1000000,
+	REST_MIN_MS = 200,
+	REST_MAX_MS = 10000,
+	SPOOL_LOW = 2000,
+	AGAIN_US = SECOND_US
+};
 
 static const char *const kind_names[MOVER_KIND_MAX] = {
 	[MOVER_SCRUB_TARGETS] = "scrub-targets",
@@ -108,10 +113,9 @@ static json_t *describe_bigs(const struct mover *m)
 	json_t *list = json_array();
 	for (uint32_t i = 0; i < m->big_count; i++) {
 		const struct mover_big *b = &m->bigs[i];
-		json_array_append_new(list,
-				      json_pack("{s:s,s:o,s:I}", "server", b->server, "key",
-						printable((struct slice){ b->key, b->n }), "bytes",
-						(json_int_t)b->bytes));
+		json_array_append_new(list, json_pack("{s:s,s:o,s:I}", "server", b->server, "key",
+						      printable((struct slice){ b->key, b->n }),
+						      "bytes", (json_int_t)b->bytes));
 	}
 	return list;
 }
@@ -145,8 +149,8 @@ static const char *state_name(const struct mover *m)
 	if (m->paused) return "paused";
 	for (uint32_t i = 0; i < m->node_count; i++) {
 		const struct mover_node *n = &m->nodes[i];
-		bool down = (n->conn && !server_conn_up(n->conn)) ||
-			    (n->sink && !server_conn_up(n->sink));
+		bool down =
+		    (n->conn && !server_conn_up(n->conn)) || (n->sink && !server_conn_up(n->sink));
 		if (down || n->scan == SCAN_RESTING) return "waiting";
 	}
 	return "running";
@@ -172,18 +176,17 @@ json_t *mover_describe(const struct mover *m)
 {
 	const struct mover_tally *t = &m->tally;
 	double left = estimate_left(m);
-	json_t *eta = left >= 0 && m->per_s > 0 ? json_integer((json_int_t)(left / m->per_s)) :
-						  json_null();
+	json_t *eta =
+	    left >= 0 && m->per_s > 0 ? json_integer((json_int_t)(left / m->per_s)) : json_null();
 	return json_pack(
 	    "{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:I,s:I,s:o,s:I,s:o}", "kind",
 	    kind_names[m->kind], "state", state_name(m), "passes", (json_int_t)t->passes, "scanned",
 	    (json_int_t)t->scanned, "found", (json_int_t)t->found, "moved", (json_int_t)t->moved,
 	    "deleted", (json_int_t)t->deleted, "bytes", (json_int_t)t->bytes, "left",
-	    left >= 0 ? json_integer((json_int_t)left) : json_null(), "rate",
-	    (json_int_t)m->per_s, "eta_s", eta, "pace", (json_int_t)slowest_pace(m), "errors",
-	    (json_int_t)t->errors, "last_error",
-	    m->last_error[0] ? printable(slice_of(m->last_error)) : json_null(), "big_key_count",
-	    (json_int_t)node_bigs(m), "big_keys", describe_bigs(m));
+	    left >= 0 ? json_integer((json_int_t)left) : json_null(), "rate", (json_int_t)m->per_s,
+	    "eta_s", eta, "pace", (json_int_t)slowest_pace(m), "errors", (json_int_t)t->errors,
+	    "last_error", m->last_error[0] ? printable(slice_of(m->last_error)) : json_null(),
+	    "big_key_count", (json_int_t)node_bigs(m), "big_keys", describe_bigs(m));
 }
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -341,7 +344,8 @@ static bool bytes_allow(struct mover *m, uint64_t now)
 static bool key_may_begin(struct mover_node *n, uint64_t now)
 {
 	struct mover *m = n->m;
-	if (spool_waiting(&n->spool) == 0 || n->busy_count >= MOVER_WINDOW || m->held_up) return false;
+	if (spool_waiting(&n->spool) == 0 || n->busy_count >= MOVER_WINDOW || m->held_up)
+		return false;
 	if (spool_first(&n->spool)->not_before_us > now) return false;
 	return bytes_allow(m, now) && rate_allows(&n->rate, now, m->limits.keys_per_s);
 }
@@ -414,7 +418,8 @@ static void turn_second(struct mover *m, uint64_t now)
 {
 	if (now - m->second_us < SECOND_US) return;
 	uint64_t worked = m->tally.moved + m->tally.deleted;
-	double per_s = (double)(worked - m->worked_before) * SECOND_US / (double)(now - m->second_us);
+	double per_s =
+	    (double)(worked - m->worked_before) * SECOND_US / (double)(now - m->second_us);
 	m->per_s = m->per_s > 0 ? m->per_s * 0.7 + per_s * 0.3 : per_s;
 	m->worked_before = worked;
 	m->second_us = now;
@@ -507,7 +512,7 @@ struct mover *mover_new(struct io_loop *l, const struct mover_plan *plan,
 	if (!mover_nodes_build(m, plan)) mover_fail(m, NULL, "the rings cannot be built");
 	else if (m->protocol == PROTOCOL_REDIS && !m->mark[0] && m->kind != MOVER_CHECK_EMPTY)
 		mover_fail(m, NULL, "no mark was given");
-	else job_begin(m);
+	else if (!m->over) job_begin(m);
 	return m;
 }
 

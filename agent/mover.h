@@ -1,9 +1,9 @@
 /* mover.h - a background job over all servers of a pool on its way from one ring to another.
  *
- * A key moves when its owners by the two rings are different servers; one that keeps its address
- * and database is the same server, whatever it is called. The source of a moving key is its owner
- * by `from`, the target its owner by `to`; with plan.back the other way round. Jobs look at moving
- * keys only.
+ * A key moves when its owners by the two rings are different servers. Two names for one server are
+ * not borne: a key would be its own copy, and be deleted as such. The source of a moving key is its
+ * owner by `from`, the target its owner by `to`; with plan.back the other way round. Jobs look at
+ * moving keys only.
  *
  * All jobs may be stopped at any time and started again: what is done already is found to be done.
  * A server that does not answer is waited for, however long, and told of in mover_describe(); a

@@ -25,11 +25,11 @@
 
 enum {
 	MOVER_TURN_US = 10000,
-	MOVER_PULSE_US = 50000,	     /* between two PINGs to a server                       */
-	MOVER_ASLEEP_US = 2000000,   /* less than a lease of a promotion lasts              */
-	MOVER_LEASE_S = 5,	     /* of a promotion; proxies take the same               */
-	MOVER_WINDOW = 128,	     /* keys worked on at a time, per server that is listed */
-	MOVER_TIMEOUT_MS = 10000,    /* a server that says nothing for so long is given up  */
+	MOVER_PULSE_US = 50000,	   /* between two PINGs to a server                       */
+	MOVER_ASLEEP_US = 2000000, /* less than a lease of a promotion lasts              */
+	MOVER_LEASE_S = 5,	   /* of a promotion; proxies take the same               */
+	MOVER_WINDOW = 128,	   /* keys worked on at a time, per server that is listed */
+	MOVER_TIMEOUT_MS = 10000,  /* a server that says nothing for so long is given up  */
 	MOVER_SPOOL_BYTES = 32 << 20,
 	MOVER_ANSWER_MAX = 256 << 20, /* without move_max_bytes                             */
 	MOVER_WHY_MAX = 200,
@@ -134,8 +134,8 @@ struct mover {
 
 	struct topology *pools; /* copies of from and to: their texts are borrowed by nodes */
 	struct ring *rings[2];
-	char hash_random[2];   /* ring i has no owners           */
-	uint32_t *node_of[2];  /* server of pool i -> node        */
+	char hash_random[2];  /* ring i has no owners           */
+	uint32_t *node_of[2]; /* server of pool i -> node        */
 	struct mover_node *nodes;
 	uint32_t node_count;
 
@@ -147,7 +147,7 @@ struct mover {
 	bool held_up; /* sources are held: too many values under way */
 	char why[MOVER_WHY_MAX];
 	char last_error[MOVER_WHY_MAX];
-	size_t held;	 /* bytes of values between source and target */
+	size_t held;	    /* bytes of values between source and target */
 	double byte_tokens; /* may be below 0: sizes are known afterwards */
 	uint64_t byte_at_us;
 	struct mover_tally tally;

@@ -14,14 +14,14 @@
 
 enum {
 	MC_LINE = MC_KEY_MAX + 100,
-	MC_TRIES = 8,			     /* a second apart: longer than a lease lasts    */
+	MC_TRIES = 8,			      /* a second apart: longer than a lease lasts    */
 	MC_TTL_RELATIVE_MAX = 30 * 24 * 3600, /* from here on it is a date, for memcached     */
 };
 
 __attribute__((format(printf, 5, 6))) static void key_ask(struct mover_key *k,
-							   struct server_conn *c,
-							   struct slice body, server_answer_fn fn,
-							   const char *format, ...)
+							  struct server_conn *c, struct slice body,
+							  server_answer_fn fn, const char *format,
+							  ...)
 {
 	char line[MC_LINE];
 	va_list args;

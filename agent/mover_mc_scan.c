@@ -77,7 +77,8 @@ static void flush_on_answer(void *ctx, const struct server_answer *a)
 	if (!mover_awake(n->m)) return;
 	if (a->why) return; /* the connection's end restarts the pass */
 	if (!slice_eq(a->bytes, SLICE("OK\r\n"))) {
-		mover_fail(n->m, n, "cannot scrub: flush_all: %.*s", (int)a->bytes.n - 2, a->bytes.p);
+		mover_fail(n->m, n, "cannot scrub: flush_all: %.*s", (int)a->bytes.n - 2,
+			   a->bytes.p);
 		return;
 	}
 	n->m->tally.deleted += n->total;
@@ -167,8 +168,8 @@ static void list_ask(struct mover_node *n)
 		return;
 	}
 	server_conn_ask(n->list, SERVER_LINES,
-			n->list_all ? SLICE("lru_crawler metadump all\r\n") :
-				      SLICE("lru_crawler metadump hash\r\n"),
+			n->list_all ? SLICE("lru_crawler metadump all\r\n")
+				    : SLICE("lru_crawler metadump hash\r\n"),
 			list_on_line, n);
 }
 

@@ -16,8 +16,13 @@ static struct mover_node *node_of(struct mover *m, const struct pool_spec *pool,
 				  const struct server_spec *s)
 {
 	uint32_t db = pool->protocol == PROTOCOL_REDIS ? pool->redis_db : 0;
-	for (uint32_t i = 0; i < m->node_count; i++)
-		if (same_place(&m->nodes[i], s, db)) return &m->nodes[i];
+	for (uint32_t i = 0; i < m->node_count; i++) {
+		if (!same_place(&m->nodes[i], s, db)) continue;
+		/* For proxies its keys would move from itself to itself, and be deleted there. */
+		if (strcmp(m->nodes[i].name, s->ring_name) != 0)
+			mover_fail(m, &m->nodes[i], "it is the same server as %s", s->ring_name);
+		return &m->nodes[i];
+	}
 	struct mover_node *n = &m->nodes[m->node_count++];
 	*n = (struct mover_node){ .m = m,
 				  .name = s->ring_name,
@@ -188,8 +193,7 @@ void mover_node_connect(struct mover_node *n)
 	bool listed = mover_node_is_listed(n);
 	if (listed && m->protocol == PROTOCOL_MEMCACHED)
 		n->list = server_conn_new(m->loop, &peer, &list, n);
-	if (listed || m->kind == MOVER_MOVE)
-		n->pulse = server_conn_new(m->loop, &peer, &pulse, n);
+	if (listed || m->kind == MOVER_MOVE) n->pulse = server_conn_new(m->loop, &peer, &pulse, n);
 	rate_init(&n->rate, clock_now_us());
 }
 
@@ -249,5 +253,6 @@ void mover_node_pulse(struct mover_node *n, uint64_t now_us)
 	n->pulsed_us = now_us;
 	bool redis = n->m->protocol == PROTOCOL_REDIS;
 	server_conn_ask(n->pulse, redis ? SERVER_RESP : SERVER_META,
-			redis ? SLICE("*1\r\n$4\r\nPING\r\n") : SLICE("version\r\n"), pulse_on_answer, n);
+			redis ? SLICE("*1\r\n$4\r\nPING\r\n") : SLICE("version\r\n"),
+			pulse_on_answer, n);
 }

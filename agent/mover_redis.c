@@ -17,7 +17,8 @@ enum {
 	SCAN_PER_KEY = 25, /* keys listed at the cost of one that is worked on */
 };
 
-static void ask(struct server_conn *c, const struct scratch *request, server_answer_fn fn, void *ctx)
+static void ask(struct server_conn *c, const struct scratch *request, server_answer_fn fn,
+		void *ctx)
 {
 	server_conn_ask(c, SERVER_RESP, scratch_slice(request), fn, ctx);
 }
@@ -120,8 +121,7 @@ static void redis_more(struct mover_node *n)
 	struct scratch request = { 0 };
 	scratch_printf(&request, "SCAN %llu COUNT %d\r\n", (unsigned long long)n->cursor,
 		       SCAN_COUNT);
-	n->scan_at_us =
-	    now + (uint64_t)(SCAN_COUNT * 1e6 / (mover_node_pace(n) * SCAN_PER_KEY));
+	n->scan_at_us = now + (uint64_t)(SCAN_COUNT * 1e6 / (mover_node_pace(n) * SCAN_PER_KEY));
 	n->scan_asked = true;
 	ask(n->conn, &request, scan_on_answer, n);
 	scratch_fini(&request);

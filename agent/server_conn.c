@@ -249,7 +249,7 @@ static void conn_on_greeted(void *ctx, const struct server_answer *a)
 static void conn_greet(struct server_conn *c)
 {
 	struct scratch request = { 0 };
-	const struct op_info *info = c->codec->handshake(&c->pool, 2, c->greeted, &request);
+	const struct op_info *info = c->codec->handshake(&c->pool, NULL, 2, c->greeted, &request);
 	if (info) conn_put(c, SERVER_RESP, scratch_slice(&request), conn_on_greeted, c);
 	scratch_fini(&request);
 	if (info) return;
