@@ -3,6 +3,7 @@ agents' and the coordinator's place. What the proxies do is theirs; what the rul
 (scrub, epoch marks, mover, barrier) is done here, or for once left undone."""
 
 import contextlib
+import time
 
 from .env import scaled, wait_for
 from .oracle import owners
@@ -31,8 +32,13 @@ class Walk:
         self.version, self.epoch = version, 1
         self.phase, self.mark = "stable", ""
         self.dual_entered = False
-        self.before = owners(ring, self.keys)
-        self.after = owners(target, self.keys)
+        self.slices = None  # a phase for each sixteenth of the keys, instead of self.phase
+        self.look()
+
+    def look(self):
+        """Who owns what by both rings; call it after another target was set."""
+        self.before = owners(self.ring, self.keys)
+        self.after = owners(self.target, self.keys)
         self.moving = [k for k in self.keys if self.before[k] != self.after[k]]
 
     # --- topologies --------------------------------------------------------------------------
@@ -41,9 +47,10 @@ class Walk:
         doc = {"lineage": "", "epoch": self.epoch, "step": self.version, "version": self.version,
                "pools": {self.name: self.ring}}
         if self.phase != "stable":
+            phase = {"slices": self.slices} if self.slices else {"phase": self.phase}
             doc["transitions"] = {self.name: {
-                "phase": self.phase, "mark": self.mark, "lease_ms": self.lease_ms,
-                "next": self.target, **self.rules}}
+                **phase, "mark": self.mark, "lease_ms": self.lease_ms, "next": self.target,
+                **self.rules}}
         if self.lease_ms:
             doc["lease_ms"] = self.lease_ms
         return doc
@@ -54,11 +61,15 @@ class Walk:
         control.call("topology.apply", **self.document())
         return control
 
-    def publish(self, proxies=None, barrier=True):
-        """All of them take it, and when they have drained it returns."""
+    def publish(self, proxies=None, barrier=True, stagger=0):
+        """All of them take it, `stagger` seconds after each other, and when they have drained it
+        returns."""
         self.version += 1
         with contextlib.ExitStack() as stack:
-            waiting = [stack.enter_context(self.apply(p)) for p in proxies or self.proxies]
+            waiting = []
+            for p in proxies or self.proxies:
+                waiting.append(stack.enter_context(self.apply(p)))
+                time.sleep(stagger)
             if barrier:
                 for control in waiting:
                     control.wait_event("drained", version=self.version)
