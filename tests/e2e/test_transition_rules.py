@@ -82,11 +82,21 @@ def test_row_77_evictor(world):
 @kinds
 def test_proxies_one_after_another(world, protocol, storage):
     """The barrier lets two neighbouring phases live at once, for long."""
-    scene = Scene(world, protocol, 3, range(2), range(3), storage, keys=HOT[protocol], rate=12000,
-                  rules={"hold_park_ms": 2000}).go()
+    scene = Scene(world, protocol, 3, range(2), range(3), storage, keys=HOT[protocol], rate=12000).go()
     scene.walk.forward(stagger=0.15)
     scene.walk.forward(stagger=0.15)
     clean(scene)
+
+
+def test_several_keys(world):
+    """MGET and MSET over keys in all places: refused in HOLD, else as ever."""
+    scene = Scene(world, "redis", 4, range(3), range(4), storage=True, keys=HOT["redis"], multi=40,
+                  rate=6000).go()
+    scene.walk.forward(scene.dwell(STAY))
+    scene.prove()
+    for (what, result), n in scene.load.read().errors().items():
+        assert what in ("GET", "SET") and result in ("ERROR", "TRYAGAIN"), (what, result, n)
+    assert "TRYAGAIN" in scene.load.log()
 
 
 @kinds

@@ -79,10 +79,12 @@ class Scene:
         self.proxies = [world.proxy({"p": self.ring}, threads=threads, environ=environ)
                         for _ in range(proxies)]
         self.load = Load(world, protocol, self.proxies, self.keys, storage=storage,
-                         **{"rate": 8000, "reads": 70, "deletes": 5, "multi": 5, "conns": 6,
+                         **{"rate": 8000, "reads": 70, "deletes": 5, "conns": 6,
+                            # Redis refuses requests for several keys in HOLD.
+                            "multi": 5 if protocol == "memcached" else 0,
                             "refill": protocol == "memcached" and not storage, **load_options})
         self.walk = Walk(self.proxies, self.ring, self.target, self.seen, load_keys(self.keys),
-                         storage=storage, **(rules or {}))
+                         storage=storage, **{"hold_park_ms": 5000, **(rules or {})})
         assert self.walk.moving, "nothing moves"
         if evict:
             world.add(Evictor(self.servers, load_keys(self.keys), seed=world.seed))
@@ -94,10 +96,10 @@ class Scene:
         return self
 
     def dwell(self, seconds):
-        """For Walk: stay in each phase so long."""
+        """For Walk: stay in each phase so long; nobody stays in HOLD."""
         def stay(phase):
             self.began.setdefault(phase, now())
-            time.sleep(seconds)
+            time.sleep(min(seconds, 0.1) if phase.startswith("hold") else seconds)
             assert self.load.alive(), self.load.describe()
         return stay
 
