@@ -24,6 +24,19 @@ void agent_webhook(struct agent *a, const char *event, json_t *body)
 /* --- what happens
  * ----------------------------------------------------------------------------------- */
 
+/* What the tree has not confirmed for too long is pushed as such. */
+static void agent_check_age(struct agent *a)
+{
+	uint64_t max_ms = a->config->cache_max_age_ms;
+	bool stale = max_ms > 0 && reader_age_ms(a->reader) > max_ms;
+	if (stale && !a->stale)
+		log_warn(
+		    "the tree has not been confirmed for longer than cache_max_age_ms: proxies "
+		    "that start now do not serve by it");
+	a->stale = stale;
+	push_stale(a->push, stale);
+}
+
 static void agent_on_topology(void *ctx, const json_t *doc, uint64_t version, bool confirmed)
 {
 	struct agent *a = ctx;
@@ -145,7 +158,8 @@ static void agent_on_synced(void *ctx, enum store_rc rc, const struct store_stat
 	(void)stat;
 	(void)path;
 	struct agent *a = ctx;
-	push_lease(a->push, rc == STORE_OK && reader_confirmed_us(a->reader) ? LEASE_MS : 0);
+	agent_check_age(a);
+	push_lease(a->push, rc == STORE_OK && reader_current(a->reader) ? LEASE_MS : 0);
 }
 
 static void agent_on_confirm(int fd, short what, void *owner)
@@ -164,6 +178,7 @@ static void agent_on_second(int fd, short what, void *owner)
 	struct agent *a = owner;
 	agent_check_suspects(a);
 	agent_check_alarm(a);
+	agent_check_age(a);
 	agent_report(a);
 	log_flush();
 	io_timer_set(&a->second, SECOND_US);
@@ -228,6 +243,7 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	snprintf(cache, sizeof(cache), "%.500s/tree.json", c->state_dir);
 	a->reader = reader_new(a->loop, a->store, cache, c->reread_ms, &reader);
 	if (!a->reader) return ERR_NOMEM;
+	agent_check_age(a); /* before the proxies get what is in the cache */
 	if (c->source.kind == AGENT_SOURCE_FILE) agent_found_cluster(a);
 	agent_register(a);
 	io_timer_init(&a->second, a->loop, agent_on_second, a);

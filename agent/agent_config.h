@@ -61,6 +61,7 @@ struct agent_config {
 	uint32_t confirm_ms;	/* how often the store is asked whether what we know is current */
 	uint32_t ring_grace_ms; /* how long ring bodies stay that no state names any more */
 	uint32_t reread_ms;	/* how often everything is read again, whatever watches say */
+	uint32_t cache_max_age_ms; /* unconfirmed for longer, no proxy starts with it; 0: any age */
 	struct webhook_spec *webhooks;
 	uint32_t webhook_count;
 	struct output_spec *outputs;

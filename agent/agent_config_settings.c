@@ -55,6 +55,11 @@ static const struct setting agent_items[] = {
 	{ .key = "ring_grace_ms", .type = SETTING_U32, FIELD(ring_grace_ms), .min = 1000,
 	  .max = 604800000, .def = "3600000", .unit = "ms",
 	  .help = "when this agent coordinates: how long ring bodies stay that no pool uses any more" },
+	{ .key = "cache_max_age_ms", .type = SETTING_U32, FIELD(cache_max_age_ms), .max = UINT32_MAX,
+	  .def = "3600000", .unit = "ms",
+	  .help = "a tree that was confirmed longer ago, as when ZooKeeper has been away, is pushed "
+		  "as stale: a proxy that starts does not serve by it; 0: serve by it at any age, "
+		  "at the risk of stale data" },
 	{ .key = "webhooks", .type = SETTING_READER, .unit = "list of mappings",
 	  .help = "whom to tell what happens: see *webhook*" },
 	{ .key = "outputs", .type = SETTING_READER, .unit = "list of mappings",

@@ -97,6 +97,8 @@ static void observe(void *ctx, struct agent_metrics *m)
 	agent_gauge(m, AGENT_METRIC_topology_version, reader_version(a->reader));
 	agent_gauge(m, AGENT_METRIC_unconfirmed_seconds, (clock_now_us() - since_us) / 1000000);
 	agent_gauge(m, AGENT_METRIC_problem, reader_problem(a->reader) != NULL);
+	agent_gauge(m, AGENT_METRIC_cache_failed, reader_cache_problem(a->reader) != NULL);
+	agent_gauge(m, AGENT_METRIC_stale, a->stale);
 	agent_gauge(m, AGENT_METRIC_store_connected, a->connected);
 	agent_gauge(m, AGENT_METRIC_nanny, a->nanny != NULL);
 	agent_gauge(m, AGENT_METRIC_nanny_abstains, a->nanny && nanny_abstains(a->nanny));

@@ -33,6 +33,7 @@ struct agent {
 	struct topology *topology; /* newest, parsed; NULL: none yet */
 	struct suspicion *suspicions;
 	bool connected;
+	bool stale; /* what is in force has not been confirmed for too long */
 	struct io_timer second, confirm;
 	uint64_t started_us; /* monotonic */
 	struct agent_metrics metrics;

@@ -38,6 +38,7 @@ static void report_self(struct agent *a)
 {
 	char path[STORE_PATH_MAX];
 	const char *problem = reader_problem(a->reader), *lineage = NULL;
+	if (!problem) problem = reader_cache_problem(a->reader);
 	uint64_t epoch = report_epoch(a, &lineage);
 	json_t *doc =
 	    json_pack("{s:s, s:s, s:s, s:I, s:s?, s:I, s:s?, s:o}", "host", a->config->host, "rack",

@@ -24,11 +24,10 @@ static enum err cache_get_body(const json_t *one, const char *key, const char *h
 
 /* {"version": V, "routes": ..., "pools": {P: {"state": TEXT, "ring": TEXT, "next": TEXT}}}: states
  * and ring bodies as they stand in the tree, so that they are checked by the same code. */
-void cache_save(const char *path, const json_t *topology, const struct reader_pool *pools,
-		uint32_t count)
+enum err cache_save(const char *path, const json_t *topology, const struct reader_pool *pools,
+		    uint32_t count, struct err_at *where_out)
 {
 	struct scratch text = { 0 };
-	struct err_at at = { 0 };
 	json_t *all = json_object();
 	for (uint32_t i = 0; i < count; i++) {
 		json_t *one = json_object();
@@ -44,11 +43,16 @@ void cache_save(const char *path, const json_t *topology, const struct reader_po
 	if (routes) json_object_set(doc, "routes", routes);
 	json_object_set_new(doc, "pools", all);
 	char *body = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
-	if (body && saved_write(path, slice_of(body), &at) != ERR_NONE)
-		log_error("the tree is not cached: %s: %s", at.where, at.why);
+	enum err e = body ? saved_write(path, slice_of(body), where_out) : ERR_NOMEM;
 	free(body);
 	json_decref(doc);
 	scratch_fini(&text);
+	return e;
+}
+
+void cache_touch(const char *path)
+{
+	saved_touch(path);
 }
 
 static bool cache_load_pool(const char *name, const json_t *one, struct cached_pool *out)
@@ -70,30 +74,64 @@ static bool cache_load_pool(const char *name, const json_t *one, struct cached_p
 	return false;
 }
 
-bool cache_load(const char *path, struct cached_pool **pools_out, uint32_t *count_out,
-		json_t **routes_out, uint64_t *version_out)
+static void cached_tree_fini(struct cached_tree *t)
+{
+	for (uint32_t i = 0; i < t->count; i++) {
+		free(t->pools[i].name);
+		pool_state_fini(&t->pools[i].state);
+		topology_free(&t->pools[i].body);
+		topology_free(&t->pools[i].next);
+	}
+	free(t->pools);
+	json_decref(t->routes);
+	*t = (struct cached_tree){ 0 };
+}
+
+/* All pools of a file or none: a part of a tree is another tree. */
+static bool cache_parse(const json_t *doc, struct cached_tree *out)
+{
+	json_t *pools = json_object_get(doc, "pools"), *one;
+	const char *name;
+	out->pools = calloc(json_object_size(pools) + 1, sizeof(*out->pools));
+	if (!out->pools) abort();
+	json_object_foreach (pools, name, one) {
+		if (!cache_load_pool(name, one, &out->pools[out->count])) return false;
+		out->count++;
+	}
+	out->version = (uint64_t)json_integer_value(json_object_get(doc, "version"));
+	out->routes = json_incref(json_object_get(doc, "routes"));
+	return out->count > 0;
+}
+
+static bool cache_read(const char *path, enum saved_generation g, struct cached_tree *out)
 {
 	struct scratch body = { 0 };
 	struct err_at at = { 0 };
 	json_error_t ignored;
-	enum err e = saved_read(path, &body, NULL, &at);
-	if (at.why[0]) log_warn("cache: %s: %s", at.where, at.why);
+	*out = (struct cached_tree){ 0 };
+	enum err e = saved_read(path, g, &body, &out->age_s, &at);
+	if (e != ERR_NONE && e != ERR_UNKNOWN_NAME) log_warn("cache: %s: %s", at.where, at.why);
 	json_t *doc = e == ERR_NONE ? json_loadb(body.p, body.n, 0, &ignored) : NULL;
-	json_t *pools = json_object_get(doc, "pools"), *one;
-	const char *name;
-	scratch_fini(&body);
-	*count_out = 0;
-	*pools_out = calloc(json_object_size(pools) + 1, sizeof(**pools_out));
-	if (!*pools_out) abort();
-	json_object_foreach (pools, name, one) {
-		if (cache_load_pool(name, one, &(*pools_out)[*count_out])) (*count_out)++;
-	}
-	*version_out = (uint64_t)json_integer_value(json_object_get(doc, "version"));
-	*routes_out = json_incref(json_object_get(doc, "routes"));
+	bool good = doc && cache_parse(doc, out);
+	if (!good) cached_tree_fini(out);
 	json_decref(doc);
-	if (*count_out > 0) return true;
-	free(*pools_out);
-	json_decref(*routes_out);
-	*routes_out = NULL;
-	return false;
+	scratch_fini(&body);
+	return good;
+}
+
+bool cache_load(const char *path, struct cached_tree *out)
+{
+	struct cached_tree old;
+	bool good = cache_read(path, SAVED_NEWEST, out);
+	bool older = cache_read(path, SAVED_BEFORE, &old);
+	bool back = good && older && old.version > out->version &&
+		    strcmp(old.pools[0].state.lineage, out->pools[0].state.lineage) == 0;
+	if (back) log_warn("cache: %s: older than the one before", path);
+	if (older && (!good || back)) {
+		cached_tree_fini(out);
+		*out = old;
+	} else {
+		cached_tree_fini(&old);
+	}
+	return good || older;
 }

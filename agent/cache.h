@@ -13,11 +13,21 @@ struct cached_pool {
 	struct topology *body, *next; /* next: the other ring's of a transition, or NULL */
 };
 
-/* Failure is only logged. */
-void cache_save(const char *path, const json_t *topology, const struct reader_pool *pools,
-		uint32_t count);
-/* false: nothing of use. What it hands out belongs to the caller. */
-bool cache_load(const char *path, struct cached_pool **pools_out, uint32_t *count_out,
-		json_t **routes_out, uint64_t *version_out);
+/* What is in the cache; its parts belong to whoever asked. */
+struct cached_tree {
+	struct cached_pool *pools;
+	uint32_t count;
+	json_t *routes; /* or NULL */
+	uint64_t version;
+	uint64_t age_s; /* since the tree was last known to say so */
+};
+
+enum err cache_save(const char *path, const json_t *topology, const struct reader_pool *pools,
+		    uint32_t count, struct err_at *where_out);
+/* What was saved last is what the tree says now. */
+void cache_touch(const char *path);
+/* Of the two generations the newest that is whole and good, or the one before when that is further
+ * on: somebody put an old file back. false: nothing of use. What is wrong is logged. */
+bool cache_load(const char *path, struct cached_tree *out);
 
 #endif

@@ -92,8 +92,7 @@ static void link_arm(struct proxy_link *l)
 	io_timer_set(&l->watchdog, due > now ? due - now : 0);
 }
 
-static bool link_send(struct proxy_link *l, const char *method, struct slice params,
-		      proxy_link_fn fn);
+static void link_greet(struct proxy_link *l);
 
 static void link_on_watchdog(int fd, short what, void *owner)
 {
@@ -109,7 +108,7 @@ static void link_on_watchdog(int fd, short what, void *owner)
 	} else if (l->line_us && l->line_us + l->answer_us <= now) {
 		link_fail(l, "a line did not end in time");
 	} else if (!oldest && l->heard_us + l->answer_us <= now) {
-		link_send(l, "hello", SLICE("{}"), NULL);
+		link_greet(l);
 	} else {
 		link_arm(l);
 	}
@@ -139,6 +138,19 @@ static bool link_send(struct proxy_link *l, const char *method, struct slice par
 	evbuffer_add(out, "}\n", 2);
 	link_arm(l);
 	return true;
+}
+
+/* Also when there is nothing to ask, to hear that it lives. */
+static void link_greet(struct proxy_link *l)
+{
+	struct scratch params = { 0 };
+	json_t *doc = json_pack("{s:o}", "protocol", ctlmsg_protocol());
+	if (!doc) abort();
+	ctlmsg_put(doc, &params);
+	params.n--; /* the newline */
+	link_send(l, "hello", scratch_slice(&params), NULL);
+	json_decref(doc);
+	scratch_fini(&params);
 }
 
 bool proxy_link_call(struct proxy_link *l, const char *method, struct slice params,
@@ -338,7 +350,7 @@ static void link_on_retry(int unused, short what, void *owner)
 	bufferevent_enable(l->bev, EV_READ | EV_WRITE);
 	l->state = LINK_HELLO;
 	l->connected_us = l->heard_us = clock_now_us();
-	link_send(l, "hello", SLICE("{}"), NULL);
+	link_greet(l);
 }
 
 void proxy_link_kick(struct proxy_link *l)

@@ -171,6 +171,11 @@ void push_topology(struct push *p, const json_t *topology)
 	TAILQ_FOREACH (e, &p->entries, link) push_peer_topology(e->peer, restored);
 }
 
+void push_stale(struct push *p, bool stale)
+{
+	p->env.stale = stale;
+}
+
 static void push_renew(struct push *p)
 {
 	struct push_entry *e;

@@ -45,7 +45,8 @@ struct push_proxy {
 	int pid;	  /* 0: unknown */
 	enum push_state state;
 	uint64_t version;  /* what it runs, as far as known; 0: unknown */
-	const char *error; /* why it is silent, refused or behind; "" otherwise. As long as name */
+	const char *error; /* why it is silent, refused or behind, or what it says is wrong with
+			    * itself; "" otherwise. As long as name */
 	uint64_t lag_ms;   /* for how long it has not run the newest topology; 0: it does */
 };
 
@@ -60,6 +61,10 @@ void push_free(struct push **p);
  * later. Of one lineage the highest (epoch, step, version) wins, and one that is not higher than
  * the last is ignored; another lineage replaces it. */
 void push_topology(struct push *p, const json_t *topology);
+
+/* What is pushed from now on may be out of date: the tree has not confirmed it for too long. A
+ * proxy that serves takes it; one that starts does not serve by it until it gets a lease. */
+void push_stale(struct push *p, bool stale);
 
 /* Tell every proxy that has applied the newest topology that it may go on for lease_ms, now and
  * every third of that. Those that have not must not be told: what they run may be out of date.

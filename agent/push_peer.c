@@ -5,6 +5,7 @@
 
 #include "agent/proxy_link.h"
 #include "common/clock.h"
+#include "common/ctlmsg.h"
 #include "common/log.h"
 
 /* A topology that is in force, but not with every worker yet, is no refusal. */
@@ -15,10 +16,12 @@ struct push_peer {
 	char *name;
 	struct proxy_link *link;
 	bool foreign, replaced;
+	bool unspoken; /* speaks no version of the control protocol that we do */
 	int pid;
 	uint64_t running; /* version; 0: unknown */
 	char error[256];
-	uint64_t lost_us; /* since when it has not run the newest topology; 0: it does */
+	char unsaved[256]; /* what it runs is not kept for its next start: why */
+	uint64_t lost_us;  /* since when it has not run the newest topology; 0: it does */
 	/* What the connection has told; all void when it goes down. */
 	bool applying;	/* `sent` is not answered yet                    */
 	bool refused;	/* `sent` was, and is the newest                 */
@@ -70,9 +73,15 @@ bool push_key_same(const struct push_key *a, const struct push_key *b)
 static enum push_state peer_state(const struct push_peer *p)
 {
 	if (!push_peer_up(p)) return PUSH_SILENT;
-	if (p->refused) return PUSH_REFUSED;
+	if (p->refused || p->unspoken) return PUSH_REFUSED;
 	if (!p->has_acked || !push_key_same(&p->acked, &p->env->newest)) return PUSH_BEHIND;
 	return p->drained ? PUSH_DRAINED : PUSH_APPLIED;
+}
+
+/* What is wrong with it: why it did not follow, or what it says of itself. */
+static const char *peer_error(const struct push_peer *p)
+{
+	return p->error[0] ? p->error : p->unsaved;
 }
 
 /* A proxy that stays silent fails every two seconds: that is no news. */
@@ -81,13 +90,13 @@ static void peer_tell(struct push_peer *p)
 	enum push_state state = peer_state(p);
 	if (p->told.state == state && p->told.pid == p->pid && p->told.running == p->running &&
 	    p->told.drained_version == p->drained_version &&
-	    strncmp(p->told.error, p->error, sizeof(p->told.error) - 1) == 0)
+	    strncmp(p->told.error, peer_error(p), sizeof(p->told.error) - 1) == 0)
 		return;
 	p->told.state = state;
 	p->told.pid = p->pid;
 	p->told.running = p->running;
 	p->told.drained_version = p->drained_version;
-	snprintf(p->told.error, sizeof(p->told.error), "%.63s", p->error);
+	snprintf(p->told.error, sizeof(p->told.error), "%.63s", peer_error(p));
 	p->env->on_change(p->env->ctx);
 }
 
@@ -190,15 +199,28 @@ static void peer_on_apply(void *ctx, const json_t *result, const struct proxy_li
 	push_peer_lease(p);
 }
 
+/* The same text with one member more. */
+static bool peer_send_stale(struct push_peer *p)
+{
+	const struct scratch *text = &p->env->text;
+	struct scratch s = { 0 };
+	scratch_puts(&s, SLICE("{\"stale\":true,"));
+	scratch_put(&s, text->p + 1, text->n - 1);
+	bool sent = proxy_link_call(p->link, "topology.apply", scratch_slice(&s), peer_on_apply);
+	scratch_fini(&s);
+	return sent;
+}
+
 /* Send the newest, unless one is on its way: then its answer brings us back here. */
 static void peer_apply(struct push_peer *p)
 {
 	const struct push_env *env = p->env;
-	if (!env->text.n || p->applying || !push_peer_up(p)) return;
+	if (!env->text.n || p->applying || p->unspoken || !push_peer_up(p)) return;
 	io_timer_stop(&p->retry);
 	p->sent = env->newest;
-	p->applying =
-	    proxy_link_call(p->link, "topology.apply", scratch_slice(&env->text), peer_on_apply);
+	p->applying = env->stale ? peer_send_stale(p)
+				 : proxy_link_call(p->link, "topology.apply",
+						   scratch_slice(&env->text), peer_on_apply);
 	if (p->applying) return;
 	if (env->text.n > proxy_link_params_max("topology.apply"))
 		peer_refused(p, "larger than a message may be (4 MiB)");
@@ -213,11 +235,13 @@ static void peer_on_retry(int fd, short what, void *owner)
 
 void push_peer_topology(struct push_peer *p, bool restored)
 {
-	if (p->foreign) return;
+	if (p->foreign || p->unspoken) return;
 	if (restored) p->has_acked = p->has_drained = p->drained = false;
 	p->refused = false;
-	p->error[0] = 0;
-	if (push_peer_up(p)) peer_apply(p);
+	if (push_peer_up(p)) { /* else the error says why it is silent */
+		p->error[0] = 0;
+		peer_apply(p);
+	}
 	peer_changed(p);
 }
 
@@ -236,6 +260,13 @@ static void peer_on_up(void *ctx, const json_t *hello)
 		return;
 	}
 	const char *version = json_string_value(json_object_get(hello, "version"));
+	p->unspoken = !ctlmsg_agree(json_object_get(hello, "protocol"), p->error, sizeof(p->error));
+	if (p->unspoken) {
+		log_warn("%s: process %d, version %s: %s", p->name, p->pid, version ? version : "?",
+			 p->error);
+		peer_changed(p);
+		return;
+	}
 	p->running = push_key_of(json_object_get(hello, "topology")).order[PUSH_KEY_VERSION];
 	log_notice("%s: process %d, version %s, runs topology %llu", p->name, p->pid,
 		   version ? version : "?", (unsigned long long)p->running);
@@ -251,7 +282,8 @@ static void peer_on_down(void *ctx, const char *why)
 	struct push_peer *p = ctx;
 	if (strcmp(p->error, why) != 0) log_info("%s: %s", p->name, why);
 	snprintf(p->error, sizeof(p->error), "%s", why);
-	p->foreign = false;
+	p->foreign = p->unspoken = false;
+	p->unsaved[0] = 0;
 	peer_forget(p);
 	peer_changed(p);
 	p->env->on_look(p->env->ctx);
@@ -273,14 +305,23 @@ static void peer_on_drained(struct push_peer *p, const json_t *message)
 	peer_changed(p);
 }
 
+/* What a proxy says of itself, beside its servers. */
+static void peer_on_self(struct push_peer *p, const json_t *message)
+{
+	const char *unsaved = json_string_value(json_object_get(message, "unsaved"));
+	snprintf(p->unsaved, sizeof(p->unsaved), "%s", unsaved ? unsaved : "");
+	peer_tell(p);
+}
+
 static void peer_on_event(void *ctx, const char *event, const json_t *message)
 {
 	struct push_peer *p = ctx;
 	const struct push_events *up = &p->env->events;
 	if (p->foreign) return;
 	if (strcmp(event, "drained") == 0) peer_on_drained(p, message);
-	else if (strcmp(event, "health") == 0 && up->on_health)
-		up->on_health(up->ctx, p->name, message);
+	if (strcmp(event, "health") != 0) return;
+	peer_on_self(p, message);
+	if (up->on_health) up->on_health(up->ctx, p->name, message);
 }
 
 bool push_peer_up(const struct push_peer *p)
@@ -324,7 +365,7 @@ void push_peer_describe(const struct push_peer *p, struct push_proxy *out)
 				    .pid = p->pid,
 				    .state = peer_state(p),
 				    .version = p->running,
-				    .error = p->error };
+				    .error = peer_error(p) };
 	uint64_t since = p->lost_us > p->env->since_us ? p->lost_us : p->env->since_us;
 	if (out->state < PUSH_APPLIED) out->lag_ms = (clock_now_us() - since) / 1000;
 }

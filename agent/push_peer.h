@@ -34,6 +34,7 @@ struct push_env {
 	struct push_key newest;
 	struct scratch text;
 	uint64_t since_us;
+	bool stale;	   /* not confirmed for too long */
 	uint32_t lease_ms; /* 0: nothing to renew */
 	void (*on_change)(void *ctx);
 	void (*on_look)(void *ctx); /* a link went down: does the process live? */

@@ -12,6 +12,7 @@
 enum {
 	GATHER_US = 10000, /* changes that come so close together are read together */
 	RETRY_US = 1000000,
+	CACHE_AGAIN_US = 2000000,
 	POOLS_MAX = 4096,
 };
 
@@ -26,6 +27,13 @@ struct reader {
 	uint32_t pool_count;
 	json_t *routes, *doc;
 	uint64_t version, confirmed_us;
+	/* Monotonic: when what is in force was last known to be what the tree says, or, since then
+	 * only read from the cache, when that was read; and how old it was then. */
+	uint64_t current_us, current_age_us;
+	bool uncached; /* what is in force has changed since it was written to the disk */
+	bool foreign;  /* the tree, as read last, is not ours, or is older than what is in force */
+	char *cache_problem;
+	struct io_timer cache_again;
 	char *problem, *alarm; /* `alarm`: a problem with what is in force */
 	struct round *round;   /* a reading under way */
 	bool again;	       /* something changed during it */
@@ -136,6 +144,7 @@ static void reader_compose(struct reader *r, uint64_t at_least, bool confirmed)
 	r->version = version;
 	json_decref(r->doc);
 	r->doc = doc;
+	r->uncached |= changed;
 	if (changed) r->events.on_topology(r->events.ctx, doc, version, confirmed);
 }
 
@@ -210,11 +219,13 @@ static bool reader_take(struct reader *r, struct found_pool *f)
 	if (!f->problem && p) {
 		switch (pool_state_compare(&f->state, &p->state)) {
 		case POOL_STATE_FOREIGN:
+			r->foreign = true;
 			found_refuse(f, "state",
 				     "belongs to another lineage: the tree was restored or made "
 				     "anew; the last good one stays in force");
 			break;
 		case POOL_STATE_LOWER:
+			r->foreign = true;
 			found_refuse(f, "state", "is older than what is in force");
 			break;
 		case POOL_STATE_EQUAL:
@@ -268,6 +279,41 @@ static void reader_note_problem(struct reader *r, const struct round *round)
 	set_text(&r->problem, text[0] ? text : NULL);
 }
 
+/* Also when nothing has changed: the file's time says how old what is in it is. */
+static void reader_save(struct reader *r)
+{
+	struct err_at at = { 0 };
+	char text[500];
+	if (!r->cache || !r->doc) return;
+	if (!r->uncached) {
+		cache_touch(r->cache);
+		return;
+	}
+	enum err e = cache_save(r->cache, r->doc, r->pools, r->pool_count, &at);
+	if (e == ERR_NONE) {
+		if (r->cache_problem) log_notice("the tree is cached again");
+		set_text(&r->cache_problem, NULL);
+		r->uncached = false;
+		io_timer_stop(&r->cache_again);
+		return;
+	}
+	snprintf(text, sizeof(text), "the tree is not cached: %s: %s", at.where,
+		 at.why[0] ? at.why : err_text(e));
+	if (!r->cache_problem) log_error("%s", text);
+	set_text(&r->cache_problem, text);
+	io_timer_set(&r->cache_again, CACHE_AGAIN_US);
+}
+
+static void reader_on_cache_again(int fd, short what, void *owner)
+{
+	(void)fd, (void)what;
+	struct reader *r = owner;
+	/* What is foreign must not make it look current. */
+	if (r->foreign) io_timer_set(&r->cache_again, CACHE_AGAIN_US);
+	else reader_save(r);
+	r->events.on_read(r->events.ctx);
+}
+
 static void reader_finish(struct reader *r, struct round *round)
 {
 	r->round = NULL;
@@ -279,6 +325,7 @@ static void reader_finish(struct reader *r, struct round *round)
 		return;
 	}
 	uint64_t version = 0;
+	r->foreign = false;
 	for (uint32_t i = 0; i < round->count; i++) {
 		struct found_pool *f = &round->found[i];
 		if (reader_take(r, f) && (uint64_t)f->mzxid > version) version = (uint64_t)f->mzxid;
@@ -292,9 +339,12 @@ static void reader_finish(struct reader *r, struct round *round)
 	r->routes = json_incref(round->routes);
 	round_free(round);
 	r->confirmed_us = clock_now_us();
-	const json_t *before = r->doc;
 	reader_compose(r, version, true);
-	if (r->doc != before && r->cache) cache_save(r->cache, r->doc, r->pools, r->pool_count);
+	if (!r->foreign) {
+		r->current_us = r->confirmed_us;
+		r->current_age_us = 0;
+		reader_save(r);
+	}
 	io_timer_set(&r->timer, r->again ? GATHER_US : r->reread_us);
 	r->again = false;
 	r->events.on_read(r->events.ctx);
@@ -466,22 +516,23 @@ void reader_changed(struct reader *r, const char *path)
 
 static void reader_from_cache(struct reader *r)
 {
-	struct cached_pool *pools = NULL;
-	uint32_t count = 0;
-	uint64_t version = 0;
-	if (!r->cache || !cache_load(r->cache, &pools, &count, &r->routes, &version)) return;
-	for (uint32_t i = 0; i < count; i++) {
-		struct reader_pool *p = reader_add(r, pools[i].name);
-		p->state = pools[i].state;
-		p->body = pools[i].body;
-		p->next = pools[i].next;
-		free(pools[i].name);
+	struct cached_tree t;
+	if (!r->cache || !cache_load(r->cache, &t)) return;
+	for (uint32_t i = 0; i < t.count; i++) {
+		struct reader_pool *p = reader_add(r, t.pools[i].name);
+		p->state = t.pools[i].state;
+		p->body = t.pools[i].body;
+		p->next = t.pools[i].next;
+		free(t.pools[i].name);
 	}
-	free(pools);
-	reader_compose(r, version, false);
+	free(t.pools);
+	r->routes = t.routes;
+	r->current_us = clock_now_us();
+	r->current_age_us = t.age_s * 1000000;
+	reader_compose(r, t.version, false);
 	set_text(&r->problem, "from the cache: the tree has not been read yet");
-	log_notice("starting from the cache: %u pools, version %llu", count,
-		   (unsigned long long)version);
+	log_notice("starting from the cache: %u pools, version %llu, confirmed %llu s ago", t.count,
+		   (unsigned long long)t.version, (unsigned long long)t.age_s);
 }
 
 struct reader *reader_new(struct io_loop *l, struct store *s, const char *cache, uint32_t reread_ms,
@@ -495,6 +546,7 @@ struct reader *reader_new(struct io_loop *l, struct store *s, const char *cache,
 	if (cache) r->cache = strdup(cache);
 	set_text(&r->problem, "the tree has not been read yet");
 	io_timer_init(&r->timer, l, reader_on_timer, r);
+	io_timer_init(&r->cache_again, l, reader_on_cache_again, r);
 	reader_from_cache(r);
 	return r;
 }
@@ -504,6 +556,7 @@ void reader_free(struct reader **r)
 {
 	if (!*r) return;
 	io_timer_stop(&(*r)->timer);
+	io_timer_stop(&(*r)->cache_again);
 	for (uint32_t i = 0; i < (*r)->pool_count; i++) reader_pool_fini(&(*r)->pools[i]);
 	free((*r)->pools);
 	json_decref((*r)->routes);
@@ -511,6 +564,7 @@ void reader_free(struct reader **r)
 	free((*r)->cache);
 	free((*r)->problem);
 	free((*r)->alarm);
+	free((*r)->cache_problem);
 	free(*r);
 	*r = NULL;
 }
@@ -543,4 +597,20 @@ const char *reader_alarm(const struct reader *r)
 uint64_t reader_confirmed_us(const struct reader *r)
 {
 	return r->confirmed_us;
+}
+
+const char *reader_cache_problem(const struct reader *r)
+{
+	return r->cache_problem;
+}
+
+bool reader_current(const struct reader *r)
+{
+	return r->confirmed_us && !r->foreign;
+}
+
+uint64_t reader_age_ms(const struct reader *r)
+{
+	if (!r->current_us) return 0; /* nothing is in force */
+	return (clock_now_us() - r->current_us + r->current_age_us) / 1000;
 }

@@ -53,6 +53,12 @@ const char *reader_problem(const struct reader *r);
 /* The same, but only of what was in force before and is no longer followed; and when the store is
  * away, as it was before. */
 const char *reader_alarm(const struct reader *r);
+/* Why what is in force is not on the disk for the next start; NULL: it is. */
+const char *reader_cache_problem(const struct reader *r);
+/* Did the last complete reading find our own tree, and nothing older than what is in force? */
+bool reader_current(const struct reader *r);
+/* For how long that has not been so, by way of the cache over restarts, too. */
+uint64_t reader_age_ms(const struct reader *r);
 /* Monotonic us of the last complete reading; 0: none yet. */
 uint64_t reader_confirmed_us(const struct reader *r);
 

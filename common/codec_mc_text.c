@@ -22,7 +22,8 @@ static void mc_encode_failure(const struct op_info *info, enum err e, const char
 			      struct scratch *out)
 {
 	(void)key_count;
-	bool miss = on_error == ON_ERROR_MISS && info->access == OP_READ;
+	/* What may be out of date may as well not be there. */
+	bool miss = (on_error == ON_ERROR_MISS || e == ERR_STALE) && info->access == OP_READ;
 	if (miss && mc_shape_is_values(info->shape)) scratch_puts(out, SLICE("END\r\n"));
 	else if (miss && mc_shape_is_meta(info->shape)) scratch_puts(out, SLICE("EN\r\n"));
 	else mc_put_failure(e, server, out);

@@ -56,13 +56,16 @@ static const char *const miss_texts[MISS_MAX] = {
 static bool may_miss(enum err e)
 {
 	return e != ERR_CROSS_SLOT && e != ERR_REPLY_TOO_LARGE && e != ERR_INVALID &&
-	       e != ERR_MOVING && e != ERR_FENCED;
+	       e != ERR_MOVING && e != ERR_FENCED && e != ERR_STALE;
 }
 
 static const char *error_code(enum err e)
 {
-	if (e == ERR_CROSS_SLOT) return "CROSSSLOT";
-	return e == ERR_MOVING || e == ERR_FENCED ? "TRYAGAIN" : "ERR";
+	static const char *const codes[ERR_MAX] = { [ERR_CROSS_SLOT] = "CROSSSLOT",
+						    [ERR_MOVING] = "TRYAGAIN",
+						    [ERR_FENCED] = "TRYAGAIN",
+						    [ERR_STALE] = "TRYAGAIN" };
+	return codes[e] ? codes[e] : "ERR";
 }
 
 /* Nor when the key is on its way: it may well be there. */

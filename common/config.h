@@ -34,6 +34,7 @@ struct proxy_spec {
 	uint32_t threads;		    /* 0: one per core                                  */
 	char *control;			    /* control socket path, or NULL                     */
 	char *saved_topology;		    /* file, or NULL: beside the control socket, if any */
+	uint32_t saved_max_age_ms;	    /* an older one is not served by; 0: any is         */
 	struct listen_spec stats;	    /* JSON, connect-read-close; text NULL: off          */
 	struct listen_spec metrics;	    /* HTTP /metrics /healthz /readyz; text NULL: off    */
 	uint32_t stats_interval_ms;	    /* how stale the stats may be                       */

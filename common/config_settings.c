@@ -25,6 +25,11 @@ static const struct setting proxy_items[] = {
 	  .max = 4000,
 	  .help = "where a pushed topology is kept for the next start; with `control`, unless "
 		  "given, that path with `.topology` at its end" },
+	{ .key = "saved_max_age_ms", .type = SETTING_U32, FIELD(saved_max_age_ms),
+	  .max = NUMBER_MAX, .def = "3600000", .unit = "ms",
+	  .help = "a start with a saved topology that was confirmed longer ago answers every request "
+		  "with a miss or an error until the agent confirms one; 0: serve by it at any age, "
+		  "at the risk of stale data" },
 	{ .key = "stats", .type = SETTING_CUSTOM, FIELD(stats), .ops = &optional_listen_ops,
 	  .unit = "address, off",
 	  .help = "twemproxy's statistics: connect, read one JSON object, closed" },

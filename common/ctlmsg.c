@@ -88,6 +88,27 @@ const char *ctlmsg_code(enum err e)
 	return (unsigned)e < ERR_MAX ? codes[e] : "UNKNOWN";
 }
 
+json_t *ctlmsg_protocol(void)
+{
+	return ctlmsg_must(json_pack("[i, i]", CTLMSG_PROTOCOL_MIN, CTLMSG_PROTOCOL_MAX));
+}
+
+uint32_t ctlmsg_agree(const json_t *theirs, char *why_out, size_t size)
+{
+	if (!theirs) return 1;
+	const json_t *low = json_array_get(theirs, 0), *high = json_array_get(theirs, 1);
+	json_int_t min = json_integer_value(low), max = json_integer_value(high);
+	if (!json_is_integer(low) || !json_is_integer(high) || min < 1 || max < min) {
+		snprintf(why_out, size, "versions of the control protocol: not [LOWEST, HIGHEST]");
+		return 0;
+	}
+	json_int_t best = max < CTLMSG_PROTOCOL_MAX ? max : CTLMSG_PROTOCOL_MAX;
+	if (best >= min && best >= CTLMSG_PROTOCOL_MIN) return (uint32_t)best;
+	snprintf(why_out, size, "speaks versions %lld to %lld of the control protocol, we %d to %d",
+		 (long long)min, (long long)max, CTLMSG_PROTOCOL_MIN, CTLMSG_PROTOCOL_MAX);
+	return 0;
+}
+
 static int ctlmsg_put_bytes(const char *bytes, size_t n, void *out)
 {
 	scratch_put(out, bytes, n);

@@ -5,6 +5,9 @@
  *	<- {"id":2,"error":{"code":"INVALID","message":"no such pool","where":"$.pool"}}
  *	<- {"event":"drained","version":7}                    to subscribers
  *
+ * "hello" comes first. In it each side may say which versions of this protocol it speaks,
+ * {"protocol":[LOWEST,HIGHEST]}; who says nothing speaks 1. Both use the highest that both speak.
+ *
  * Pure. The agent and the proxy share it; both may be typed at by hand.
  * Ownership: functions that return a json_t return a new reference and steal what is passed as
  * `result`. Out of memory aborts.
@@ -28,6 +31,14 @@ struct ctlmsg {
 	const char *method; /* In doc                                        */
 	json_t *params;	    /* an object, never NULL; own reference          */
 };
+
+enum { CTLMSG_PROTOCOL_MIN = 1, CTLMSG_PROTOCOL_MAX = 1 };
+
+/* What we say of it in "hello". */
+json_t *ctlmsg_protocol(void);
+/* The version to use with a peer whose "hello" said `theirs`, which may be NULL: it said nothing.
+ * 0: there is none, and why_out says what it speaks. */
+uint32_t ctlmsg_agree(const json_t *theirs, char *why_out, size_t size);
 
 /* Read one request. ERR_INVALID: *where_out says why, and `out` has the id if that much could be
  * read. Always call ctlmsg_fini(). */

@@ -30,7 +30,8 @@
 	X(ERR_CROSS_SLOT,     "keys of this command live on different servers") \
 	/* while a pool's ring changes */                                       \
 	X(ERR_MOVING,         "the pool's ring is changing, try again")         \
-	X(ERR_FENCED,         "the pool's ring is changing, and this proxy has lost touch")
+	X(ERR_FENCED,         "the pool's ring is changing, and this proxy has lost touch") \
+	X(ERR_STALE,          "the topology is too old to serve by")
 /* clang-format on */
 
 enum err {

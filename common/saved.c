@@ -1,7 +1,9 @@
 #include "common/saved.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -62,25 +64,24 @@ static bool unwrap(struct scratch *file)
 	return true;
 }
 
-enum err saved_read(const char *path, struct scratch *body_out, uint64_t *age_s_out,
-		    struct err_at *where_out)
+enum err saved_read(const char *path, enum saved_generation g, struct scratch *body_out,
+		    uint64_t *age_s_out, struct err_at *where_out)
 {
-	static const char *const suffixes[] = { "", ".old" };
+	static const char *const suffixes[SAVED_GENERATIONS] = { "", ".old" };
 	char name[DISK_PATH_MAX];
 	time_t written = 0, now = time(NULL);
-	enum err e = ERR_UNKNOWN_NAME;
-	where_out->why[0] = 0;
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-		snprintf(name, sizeof(name), "%s%s", path, suffixes[i]);
-		scratch_clear(body_out);
-		bool read = disk_read(name, SAVED_MAX_BYTES, body_out, &written);
-		if (read && body_out->n > 0 && unwrap(body_out)) {
-			if (age_s_out) *age_s_out = now > written ? (uint64_t)(now - written) : 0;
-			return ERR_NONE;
-		}
-		if (!read && errno == ENOENT) continue;
-		e = saved_fail(name, read ? "it is damaged" : strerror(errno), ERR_INVALID,
-			       where_out);
-	}
-	return e;
+	snprintf(name, sizeof(name), "%s%s", path, suffixes[g]);
+	scratch_clear(body_out);
+	if (!disk_read(name, SAVED_MAX_BYTES, body_out, &written))
+		return saved_fail(name, strerror(errno),
+				  errno == ENOENT ? ERR_UNKNOWN_NAME : ERR_INVALID, where_out);
+	if (body_out->n == 0 || !unwrap(body_out))
+		return saved_fail(name, "it is damaged", ERR_INVALID, where_out);
+	if (age_s_out) *age_s_out = (uint64_t)(now > written ? now - written : written - now);
+	return ERR_NONE;
+}
+
+void saved_touch(const char *path)
+{
+	utimensat(AT_FDCWD, path, NULL, 0);
 }

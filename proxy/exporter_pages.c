@@ -39,11 +39,10 @@ static void page_readyz(void *env, struct http_page *page)
 {
 	struct stats_process p;
 	exporter_ask(env, &p);
-	if (p.ready && !p.draining) {
-		scratch_puts(&page->body, SLICE("ready\n"));
-		return;
-	}
-	http_page_unavailable(page, p.draining ? SLICE("draining\n") : SLICE("no topology yet\n"));
+	if (p.draining) http_page_unavailable(page, SLICE("draining\n"));
+	else if (!p.ready) http_page_unavailable(page, SLICE("no topology yet\n"));
+	else if (p.fenced) http_page_unavailable(page, SLICE("the topology is too old\n"));
+	else scratch_puts(&page->body, SLICE("ready\n"));
 }
 
 const struct http_page_row exporter_pages[] = {

@@ -18,6 +18,7 @@
 enum {
 	SECOND_US = 1000000,
 	FIRST_ANSWERS_MS = 2000, /* how long names may take to resolve before we go on */
+	SAVE_AGAIN_US = 2000000,
 };
 
 /* --- snapshots -------------------------------------------------------------------------------- */
@@ -45,6 +46,7 @@ enum err proxy_publish(struct proxy *p, struct err_at *where_out)
 				     .proxy = &p->config->proxy,
 				     .listeners = p->listeners.specs,
 				     .listener_count = p->listeners.count,
+				     .stale = p->fenced,
 				     .resolve = proxy_resolve,
 				     .ctx = p };
 	struct snapshot *s;
@@ -62,6 +64,7 @@ enum err proxy_publish(struct proxy *p, struct err_at *where_out)
 	p->snapshot = s;
 	p->undrained = p->snapshots_alive > 1;
 	p->process.topology_version = p->topology->version;
+	p->process.fenced = p->fenced;
 	return ERR_NONE;
 }
 
@@ -123,6 +126,44 @@ static void proxy_lease_begin(struct proxy *p)
 {
 	if (p->lease_late_ms) proxy_lease_set(p, p->lease_late_us + p->lease_late_ms * 1000ull);
 	p->lease_late_ms = 0;
+}
+
+/* --- what the agent says of it, and what stays on the disk -------------------------------------
+ */
+
+enum err proxy_confirm(struct proxy *p, struct err_at *where_out)
+{
+	bool first = !p->confirmed;
+	p->confirmed = true;
+	/* The file that we started from may have been the older one, or damaged since. */
+	if (p->pushed && first) proxy_save(p);
+	else if (p->pushed && !p->unsaved[0]) topology_file_confirm(&p->config->proxy);
+	if (!p->fenced) return ERR_NONE;
+	p->fenced = false;
+	enum err e = proxy_publish(p, where_out);
+	if (e != ERR_NONE) p->fenced = true;
+	else
+		log_notice("topology %llu is confirmed: serving by it",
+			   (unsigned long long)p->topology->version);
+	return e;
+}
+
+void proxy_save(struct proxy *p)
+{
+	struct err_at at = { 0 };
+	bool before = p->unsaved[0] != 0;
+	enum err e = topology_file_save(&p->config->proxy, p->topology, &at);
+	if (e == ERR_NONE) {
+		if (before) log_notice("the topology is saved again");
+		p->unsaved[0] = 0;
+	} else {
+		if (!at.why[0]) snprintf(at.why, sizeof(at.why), "%s", err_text(e));
+		snprintf(p->unsaved, sizeof(p->unsaved),
+			 "the topology is not saved: %.100s: %.100s", at.where, at.why);
+		if (!before) log_error("in force, but %s", p->unsaved);
+		p->save_again_us = clock_now_us() + SAVE_AGAIN_US;
+	}
+	p->process.unsaved = e != ERR_NONE;
 }
 
 static void proxy_on_snapshot_dead(struct proxy *p, struct snapshot *s)
@@ -191,6 +232,7 @@ static void proxy_on_second(int fd, short what, void *owner)
 	(void)what;
 	struct proxy *p = owner;
 	if (ejections_expire(&p->ejections, clock_now_us())) proxy_publish_or_log(p);
+	if (p->unsaved[0] && clock_now_us() >= p->save_again_us) proxy_save(p);
 	log_flush();
 	if (p->control && clock_now_us() - p->health_told_us >= SECOND_US) proxy_control_health(p);
 	uint64_t watchdog_us = daemon_watchdog_us();
@@ -449,6 +491,23 @@ static void proxy_name_process(struct proxy *p)
 		 p->boot_id, (unsigned long long)p->process.started_us / 1000);
 }
 
+/* What was pushed before, so that we need not wait for the agent. Too old, it is not served by: the
+ * host may have been forgotten meanwhile, and its servers' data be out of date. */
+static bool proxy_take_saved(struct proxy *p)
+{
+	uint64_t age_s, max_ms = p->config->proxy.saved_max_age_ms;
+	p->topology = topology_file_load(&p->config->proxy, &age_s);
+	p->pushed = p->topology != NULL;
+	if (!p->pushed) return false;
+	p->fenced = max_ms > 0 && age_s * 1000 > max_ms;
+	log_notice("starting with the saved topology, version %llu, confirmed %llu s ago",
+		   (unsigned long long)p->topology->version, (unsigned long long)age_s);
+	if (p->fenced)
+		log_warn("that is longer than saved_max_age_ms: nothing is served by it until the "
+			 "agent confirms it");
+	return true;
+}
+
 enum err proxy_init(struct proxy *p, const struct options *o, struct config *config,
 		    struct err_at *where_out)
 {
@@ -460,12 +519,7 @@ enum err proxy_init(struct proxy *p, const struct options *o, struct config *con
 	proxy_name_process(p);
 	LIST_INIT(&p->ejections.list);
 	p->identities = identities_new();
-	p->topology = topology_file_load(&config->proxy);
-	p->pushed = p->topology != NULL;
-	if (p->pushed)
-		log_notice("starting with the saved topology, version %llu",
-			   (unsigned long long)p->topology->version);
-	else p->topology = topology_copy(config->topology);
+	if (!proxy_take_saved(p)) p->topology = topology_copy(config->topology);
 	if (!p->identities || !p->topology || !io_loop_init(&p->loop) || !proxy_init_signals(p) ||
 	    !mailbox_init(&p->mail, &p->loop, proxy_on_mail, p))
 		return ERR_NOMEM;

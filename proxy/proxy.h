@@ -35,6 +35,10 @@ struct proxy {
 
 	struct topology *topology; /* wanted; the snapshot's is a copy with local ejections       */
 	bool pushed;		   /* it came through the control socket, not from the file       */
+	bool confirmed;		   /* by the control socket, in this process's life               */
+	bool fenced;		   /* it may be out of date: nothing is served by it              */
+	char unsaved[240];	   /* why it is not kept for the next start; "": it is            */
+	uint64_t save_again_us;	   /* monotonic                                                   */
 	struct snapshot *snapshot; /* newest; one reference                                       */
 	uint32_t snapshots_alive;
 	bool undrained;		 /* older snapshots are still in use                            */
@@ -60,6 +64,10 @@ void proxy_fini(struct proxy *p);
 enum err proxy_reload(struct proxy *p, struct err_at *where_out);
 /* Route by `t` from now on. Takes it, also on failure, when nothing changes. */
 enum err proxy_apply(struct proxy *p, struct topology *t, struct err_at *where_out);
+/* Keep the topology for the next start; if that fails, it is tried again until it does not. */
+void proxy_save(struct proxy *p);
+/* Whoever may command us says that the topology in force is current: nothing is fenced any more. */
+enum err proxy_confirm(struct proxy *p, struct err_at *where_out);
 /* Does every worker route by the newest snapshot? */
 bool proxy_all_adopted(const struct proxy *p);
 /* Build a snapshot of the wanted topology and hand it to all workers. */

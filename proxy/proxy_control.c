@@ -7,7 +7,6 @@
 
 #include "common/log.h"
 #include "proxy/control.h"
-#include "proxy/topology_file.h"
 
 enum { ADOPT_WAIT_MS = 2000, ADOPT_POLL_US = 50, LEASE_MAX_MS = 86400000 };
 
@@ -41,11 +40,12 @@ static json_t *control_blocked_on(const struct proxy *p)
 static json_t *topology_state(const struct proxy *p)
 {
 	const struct topology *t = p->topology;
-	json_t *out = json_pack("{s:s, s:I, s:I, s:I, s:s, s:b, s:I}", "lineage",
+	json_t *out = json_pack("{s:s, s:I, s:I, s:I, s:s, s:b, s:I, s:b, s:s?}", "lineage",
 				t->lineage ? t->lineage : "", "epoch", (json_int_t)t->epoch, "step",
 				(json_int_t)t->step, "version", (json_int_t)t->version, "source",
 				p->pushed ? "control" : "file", "drained", !p->undrained,
-				"lease_ms", (json_int_t)proxy_lease_left_ms(p));
+				"lease_ms", (json_int_t)proxy_lease_left_ms(p), "fenced", p->fenced,
+				"unsaved", p->unsaved[0] ? p->unsaved : NULL);
 	json_t *blocked = control_blocked_on(p);
 	if (json_array_size(blocked) > 0) json_object_set(out, "blocked_on", blocked);
 	json_decref(blocked);
@@ -55,31 +55,39 @@ static json_t *topology_state(const struct proxy *p)
 static enum err control_hello(void *ctx, const json_t *params, json_t **result_out,
 			      struct err_at *where_out)
 {
-	(void)params;
-	(void)where_out;
 	struct proxy *p = ctx;
-	*result_out = json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:i, s:o}", "service",
-				"twinring-proxy", "version", TWINRING_VERSION, "pid", (int)getpid(),
-				"boot_id", p->boot_id, "client_name", p->client_name, "started_us",
-				(json_int_t)p->process.started_us, "threads", (int)p->worker_count,
-				"topology", topology_state(p));
+	char why[200];
+	if (!ctlmsg_agree(json_object_get(params, "protocol"), why, sizeof(why)))
+		return control_refuse(where_out, "$.protocol", why);
+	*result_out =
+	    json_pack("{s:s, s:s, s:o, s:i, s:s, s:s, s:I, s:i, s:o}", "service", "twinring-proxy",
+		      "version", TWINRING_VERSION, "protocol", ctlmsg_protocol(), "pid",
+		      (int)getpid(), "boot_id", p->boot_id, "client_name", p->client_name,
+		      "started_us", (json_int_t)p->process.started_us, "threads",
+		      (int)p->worker_count, "topology", topology_state(p));
 	return ERR_NONE;
 }
 
 /* --- topology --------------------------------------------------------------------------------- */
 
-/* (lineage, epoch, step, version) only grows. ERR_INVALID: refused; *again_out: applied already. */
-static enum err control_check_order(const struct proxy *p, const struct topology *t,
+/* (lineage, epoch, step, version) only grows. ERR_INVALID: refused; *again_out: applied already.
+ * What was saved and never confirmed gives way to another lineage: the agent has the tree. */
+static enum err control_check_order(const struct proxy *p, const struct topology *t, bool stale,
 				    bool *again_out, struct err_at *where_out)
 {
 	const struct topology *have = p->topology;
 	*again_out = false;
 	if (!p->pushed) return ERR_NONE;
 	if (have->lineage && have->lineage[0] && t->lineage &&
-	    strcmp(have->lineage, t->lineage) != 0)
+	    strcmp(have->lineage, t->lineage) != 0) {
+		if (!p->confirmed && !stale) {
+			log_warn("the saved topology is of another lineage: it gives way");
+			return ERR_NONE;
+		}
 		return control_refuse(where_out, "$.lineage",
 				      "another lineage is in force: this topology belongs to "
 				      "another cluster, or the tree was restored");
+	}
 	uint64_t old[3] = { have->epoch, have->step, have->version };
 	uint64_t new[3] = { t->epoch, t->step, t->version };
 	static const char *const names[3] = { "$.epoch", "$.step", "$.version" };
@@ -115,31 +123,52 @@ static bool control_lease_ms(const json_t *params, uint32_t *ms_out, struct err_
 	return false;
 }
 
+/* A process that serves goes on serving, whatever the age of what it is told: it may be out of
+ * date, but what it has is older still. */
+static enum err control_take(struct proxy *p, struct topology *t, bool stale,
+			     struct err_at *where_out)
+{
+	bool was_pushed = p->pushed, was_fenced = p->fenced;
+	p->pushed = true;
+	p->fenced = stale && (was_fenced || !was_pushed);
+	enum err e = proxy_apply(p, t, where_out);
+	if (e == ERR_NONE) {
+		proxy_save(p);
+		p->confirmed |= !stale;
+	} else {
+		p->pushed = was_pushed;
+		p->fenced = was_fenced;
+	}
+	return e;
+}
+
+/* "stale": true says that the agent itself has not been able to confirm it for too long. */
 static enum err control_apply(void *ctx, const json_t *params, json_t **result_out,
 			      struct err_at *where_out)
 {
 	struct proxy *p = ctx;
 	struct topology *t;
 	bool again, leased = json_object_get(params, "lease_ms") != NULL;
+	bool stale = json_is_true(json_object_get(params, "stale"));
 	uint32_t lease_ms = 0;
 	if (leased && !control_lease_ms(params, &lease_ms, where_out)) return ERR_INVALID;
-	enum err e = topology_from_json(params, &t, where_out);
+	json_t *doc = json_copy((json_t *)(uintptr_t)params);
+	json_object_del(doc, "stale");
+	enum err e = topology_from_json(doc, &t, where_out);
+	json_decref(doc);
 	if (e != ERR_NONE) return e;
-	e = control_check_order(p, t, &again, where_out);
+	e = control_check_order(p, t, stale, &again, where_out);
 	if (e != ERR_NONE || again) {
 		topology_free(&t);
 	} else {
-		bool was_pushed = p->pushed;
 		if (leased && !proxy_lease_has_lapsed(p)) proxy_lease(p, lease_ms);
-		p->pushed = true;
-		e = proxy_apply(p, t, where_out);
-		if (e != ERR_NONE) p->pushed = was_pushed;
+		e = control_take(p, t, stale, where_out);
 	}
+	if (e == ERR_NONE && !stale) e = proxy_confirm(p, where_out);
 	if (e != ERR_NONE) {
 		log_warn("refused a topology: %s: %s", where_out->where, where_out->why);
 		return e;
 	}
-	if (!again) topology_file_save(&p->config->proxy, p->topology);
 	if (leased) proxy_lease(p, lease_ms);
 	if (!control_await_adoption(p)) {
 		control_refuse(where_out, "", "a worker has not taken it over yet");
@@ -178,8 +207,9 @@ static enum err control_lease_renew(void *ctx, const json_t *params, json_t **re
 		return ERR_INVALID;
 	}
 	proxy_lease(p, ms);
-	*result_out = topology_state(p);
-	return ERR_NONE;
+	enum err e = ms > 0 ? proxy_confirm(p, where_out) : ERR_NONE;
+	if (e == ERR_NONE) *result_out = topology_state(p);
+	return e;
 }
 
 static enum err control_topology_show(void *ctx, const json_t *params, json_t **result_out,
@@ -310,8 +340,9 @@ void proxy_control_health(struct proxy *p)
 					    health_of(pool->servers[k].stats));
 		json_object_set_new(pools, pool->spec->name, servers);
 	}
-	json_t *event = json_pack("{s:s, s:i, s:o}", "event", "health", "threads",
-				  (int)p->worker_count, "pools", pools);
+	json_t *event = json_pack("{s:s, s:i, s:o, s:b, s:s?}", "event", "health", "threads",
+				  (int)p->worker_count, "pools", pools, "fenced", p->fenced,
+				  "unsaved", p->unsaved[0] ? p->unsaved : NULL);
 	control_broadcast(p->control, CONTROL_HEALTH, event);
 	json_decref(event);
 }

@@ -5,6 +5,7 @@
 
 #include "common/topology_ring.h"
 #include "proxy/routes/dual.h"
+#include "proxy/routes/fence.h"
 #include "proxy/routes/hash.h"
 
 #include "common/memory.h"
@@ -200,6 +201,7 @@ static enum err snapshot_build_pools(struct snapshot *s, const struct snapshot_i
 		const struct server_pool *p = &s->pools[i];
 		s->roots[i] = route_hash_new(p);
 		if (s->roots[i] && p->next) s->roots[i] = route_dual_new(s->roots[i]);
+		if (s->roots[i] && in->stale) s->roots[i] = route_fence_new(s->roots[i]);
 		if (!s->roots[i]) e = ERR_NOMEM;
 	}
 	return e;

@@ -39,6 +39,7 @@ struct snapshot_input {
 	/* Listener number -> the pool (or route) that it leads to; NULL names: not in use. */
 	const struct listener_spec *const *listeners;
 	uint32_t listener_count;
+	bool stale; /* nothing is to be routed by it: it may be too old */
 	/* The address of a server; *addr_out->len 0 when it is not known (yet). */
 	void (*resolve)(void *ctx, const struct server_spec *server, struct net_addr *addr_out);
 	void *ctx;

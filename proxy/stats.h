@@ -105,6 +105,8 @@ struct stats_process {
 	uint64_t config_reloads, config_failures;
 	uint64_t topology_version;
 	bool ready, draining;
+	bool fenced;  /* has a topology, but does not serve by it   */
+	bool unsaved; /* the topology is not kept for the next start */
 };
 
 /* twemproxy's schema with ours added: one JSON object, newline at its end. */

@@ -98,6 +98,8 @@ static void put_process(struct scratch *out, const struct stats *s, const struct
 	put_u64(out, "topology_version", p->topology_version);
 	put_bool(out, "ready", p->ready);
 	put_bool(out, "draining", p->draining);
+	put_bool(out, "topology_fenced", p->fenced);
+	put_bool(out, "topology_unsaved", p->unsaved);
 	for (uint32_t m = 0; m < WORKER_METRIC_MAX; m++) {
 		put_key(out, "worker_", stats_worker_metrics[m].name);
 		scratch_put_u64(out, stats_worker_sum(s, m));

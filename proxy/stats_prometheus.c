@@ -82,7 +82,18 @@ static void emit_build_info(struct prom_writer *w, const struct prom_family *f)
 
 static void emit_ready(struct prom_writer *w, const struct prom_family *f)
 {
-	prom_scalar(w, f, w->process->ready && !w->process->draining);
+	const struct stats_process *p = w->process;
+	prom_scalar(w, f, p->ready && !p->draining && !p->fenced);
+}
+
+static void emit_fenced(struct prom_writer *w, const struct prom_family *f)
+{
+	prom_scalar(w, f, w->process->fenced);
+}
+
+static void emit_unsaved(struct prom_writer *w, const struct prom_family *f)
+{
+	prom_scalar(w, f, w->process->unsaved);
 }
 
 static void emit_draining(struct prom_writer *w, const struct prom_family *f)
@@ -256,7 +267,7 @@ static void emit_server_latency(struct prom_writer *w, const struct prom_family 
 const struct prom_family prom_families[] = {
 	{ "twinring_up", "gauge", "", "1: the proxy answers", emit_up },
 	{ "twinring_build_info", "gauge", "version", "always 1", emit_build_info },
-	{ "twinring_ready", "gauge", "", "1 when it has a topology and does not drain",
+	{ "twinring_ready", "gauge", "", "1 when it serves by a topology and does not drain",
 	  emit_ready },
 	{ "twinring_draining", "gauge", "", "1 while it shuts down", emit_draining },
 	{ "twinring_config_last_reload_successful", "gauge", "",
@@ -269,6 +280,10 @@ const struct prom_family prom_families[] = {
 	  emit_config_failures },
 	{ "twinring_topology_version", "gauge", "", "version of the topology in force",
 	  emit_topology_version },
+	{ "twinring_topology_fenced", "gauge", "",
+	  "1 while nothing is served because the saved topology is too old", emit_fenced },
+	{ "twinring_topology_unsaved", "gauge", "",
+	  "1 while the topology could not be kept for the next start", emit_unsaved },
 	{ "twinring_requests_total", "counter", "pool, command",
 	  "requests from clients; commands that were never used are left out", emit_requests },
 	{ "twinring_request_duration_seconds", "histogram", "pool, le",

@@ -455,25 +455,3 @@ def test_row_81_a_host_sleeps_past_its_lease(world, plane):
     follows(proxy, 3001)
     plane.wait_status("ok")
     calm(checker)
-
-
-@pytest.mark.parametrize("how", ["truncated", "flipped", "empty"])
-def test_row_53_broken_cache(world, how):
-    """An agent that starts without ZooKeeper from a broken copy uses the generation before it, or none;
-    the proxy serves on in any case."""
-    rig = Rig(world, 1)
-    rig.works(1)
-    rig.ensemble.kill()
-    rig.agent.kill()
-    files = [f for f in sorted(rig.agent.state_dir.rglob("*")) if f.is_file()]
-    assert files
-    newest = max(files, key=lambda f: f.stat().st_mtime_ns)
-    data = newest.read_bytes()
-    newest.write_bytes({"truncated": data[:len(data) // 2], "empty": b"",
-                        "flipped": data[:50] + bytes([data[50] ^ 4]) + data[51:]}[how])
-    rig.agent.launch()
-    assert rig.proxy.shown()["pools"]["p"]["timeout_ms"] == 3001
-    rig.ensemble.restart()
-    wait_for(lambda: rig.plane.answers(), 15, "ZooKeeper")
-    rig.works(2)
-    calm(rig.checker)

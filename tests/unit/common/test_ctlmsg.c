@@ -93,6 +93,30 @@ START_TEST(answers)
 }
 END_TEST
 
+START_TEST(versions)
+{
+	static const struct {
+		const char *theirs;
+		uint32_t agreed;
+	} cases[] = {
+		{ "[1,1]", 1 }, { "[1,9]", 1 }, { "[2,3]", 0 }, { "[]", 0 },	    { "[1]", 0 },
+		{ "[0,1]", 0 }, { "[3,1]", 0 }, { "1", 0 },	{ "[\"1\",1]", 0 }, { "null", 0 },
+	};
+	char why[200];
+	ck_assert_uint_eq(ctlmsg_agree(NULL, why, sizeof(why)), 1); /* from before it was said */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		json_t *theirs = json_loads(cases[i].theirs, JSON_DECODE_ANY, NULL);
+		why[0] = 0;
+		ck_assert_uint_eq(ctlmsg_agree(theirs, why, sizeof(why)), cases[i].agreed);
+		ck_assert_int_eq(why[0] == 0, cases[i].agreed != 0);
+		json_decref(theirs);
+	}
+	json_t *ours = ctlmsg_protocol();
+	ck_assert_uint_eq(ctlmsg_agree(ours, why, sizeof(why)), CTLMSG_PROTOCOL_MAX);
+	json_decref(ours);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("ctlmsg");
@@ -101,6 +125,7 @@ int main(void)
 	tcase_add_test(t, good_requests);
 	tcase_add_test(t, bad_requests);
 	tcase_add_test(t, answers);
+	tcase_add_test(t, versions);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
