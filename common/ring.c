@@ -20,11 +20,8 @@ static inline uint32_t ring_hash(const struct ring *r, struct slice key)
 	return key.n > 0 ? r->key_hash(key) : r->empty_hash;
 }
 
-uint32_t ring_lookup(const struct ring *r, struct slice key, uint64_t *rng)
+static inline uint32_t ring_find(const struct ring *r, uint32_t h)
 {
-	if (r->member_count < 2) return r->sole;
-
-	uint32_t h = r->draws ? ring_draw(r, rng) : ring_hash(r, key);
 	if (r->modulus) h %= r->modulus;
 
 	uint32_t bucket = h >> r->shift;
@@ -38,6 +35,28 @@ uint32_t ring_lookup(const struct ring *r, struct slice key, uint64_t *rng)
 	i += r->points[i] < h;
 	while (r->points[i] < h) i++;
 	return r->owners[i];
+}
+
+uint32_t ring_lookup(const struct ring *r, struct slice key, uint64_t *rng)
+{
+	if (r->member_count < 2) return r->sole;
+	return ring_find(r, r->draws ? ring_draw(r, rng) : ring_hash(r, key));
+}
+
+uint32_t ring_point(const struct ring *r, struct slice key)
+{
+	return ring_hash(r, key);
+}
+
+uint32_t ring_owner(const struct ring *r, uint32_t point)
+{
+	return r->member_count < 2 ? r->sole : ring_find(r, point);
+}
+
+bool ring_shares_points(const struct ring *a, const struct ring *b)
+{
+	return !a->draws && !b->draws && a->key_hash == b->key_hash && a->tag[0] == b->tag[0] &&
+	       a->tag[1] == b->tag[1] && a->empty_hash == b->empty_hash;
 }
 
 uint32_t ring_point_count(const struct ring *r)

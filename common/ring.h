@@ -76,6 +76,12 @@ enum err ring_build(const struct ring_spec *spec, struct ring **ring_out);
  * state, not shared between threads; only RANDOM reads and writes it, others may pass NULL. */
 uint32_t ring_lookup(const struct ring *ring, struct slice key, uint64_t *rng);
 
+/* The same in two halves, for who asks two rings about one key. A point is good for every ring that
+ * ring_shares_points() with the one it was asked of; never for RANDOM, which hashes no keys. */
+uint32_t ring_point(const struct ring *ring, struct slice key);
+uint32_t ring_owner(const struct ring *ring, uint32_t point);
+bool ring_shares_points(const struct ring *a, const struct ring *b);
+
 /* Points of the continuum; for modula kinds and RANDOM the length of the list drawn from. */
 uint32_t ring_point_count(const struct ring *ring);
 

@@ -53,7 +53,7 @@ struct core {
 	struct garbage *garbage;
 	struct flows *flows; /* requests that take several steps: proxy/routes/flow.c; or NULL */
 	struct imports *imports; /* keys being moved: proxy/routes/dual_redis_import.c; or NULL */
-	struct flow *ready;  /* of these, whose turn it is in this turn                        */
+	struct flow *ready; /* of these, whose turn it is in this turn                        */
 
 	uint32_t in_flight;    /* requests waiting for a server     */
 	uint32_t turn_replies; /* replies that this turn has brought */

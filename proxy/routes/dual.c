@@ -9,6 +9,9 @@ struct dual_route {
 	struct route *plain; /* by the ring as it is; owned */
 	struct route *next;  /* by the ring to come; owned  */
 	struct route moving; /* stands for keys that move; asks the one above */
+	bool one_point;	     /* both rings hash a key alike                   */
+	uint32_t
+	    stays_at[]; /* [servers]: the place in pool->next of the same server, or RING_NONE */
 };
 
 /* Both owners of a key. */
@@ -19,12 +22,18 @@ struct owners {
 
 static struct owners dual_owners(const struct route *r, struct slice key, uint64_t *rng)
 {
-	const struct server_pool *pool = r->pool, *next = pool->next;
-	struct owners o = { .old = ring_lookup(pool->ring, key, rng),
-			    .new = ring_lookup(next->ring, key, rng) };
-	if (o.old == RING_NONE || o.new == RING_NONE) return o;
-	o.moves = pool->servers[o.old].id != next->servers[o.new].id ||
-		  !server_spec_same(pool->servers[o.old].spec, next->servers[o.new].spec);
+	const struct dual_route *d = (const struct dual_route *)r;
+	const struct ring *old = r->pool->ring, *new = r->pool->next->ring;
+	struct owners o;
+	if (d->one_point) {
+		uint32_t point = ring_point(old, key);
+		o.old = ring_owner(old, point);
+		o.new = ring_owner(new, point);
+	} else {
+		o.old = ring_lookup(old, key, rng);
+		o.new = ring_lookup(new, key, rng);
+	}
+	o.moves = o.old != RING_NONE && o.new != RING_NONE && d->stays_at[o.old] != o.new;
 	return o;
 }
 
@@ -232,9 +241,25 @@ static const struct route_type moving_route = {
 	.describe = moving_describe,
 };
 
+/* A server is the same only by name and address. `from` is where to begin to look: lists of servers
+ * mostly keep their order. */
+static uint32_t dual_find_same(const struct server_pool *pool, const struct pool_server *s,
+			       uint32_t from)
+{
+	uint32_t count = pool->spec->server_count;
+	for (uint32_t k = 0; k < count; k++) {
+		uint32_t i = (from + k) % count;
+		const struct pool_server *other = &pool->servers[i];
+		if (other->id == s->id && server_spec_same(other->spec, s->spec)) return i;
+	}
+	return RING_NONE;
+}
+
 struct route *route_dual_new(struct route *plain)
 {
-	struct dual_route *d = calloc(1, sizeof(*d));
+	const struct server_pool *pool = plain->pool;
+	uint32_t servers = pool->spec->server_count;
+	struct dual_route *d = calloc(1, sizeof(*d) + servers * sizeof(d->stays_at[0]));
 	struct route *next = route_hash_new(plain->pool->next);
 	if (!d || !next) {
 		route_free(plain);
@@ -246,5 +271,10 @@ struct route *route_dual_new(struct route *plain)
 	d->moving = (struct route){ .type = &moving_route, .pool = plain->pool, .per_key = true };
 	d->plain = plain;
 	d->next = next;
+	d->one_point = ring_shares_points(pool->ring, pool->next->ring);
+	for (uint32_t i = 0, from = 0; i < servers; i++) {
+		d->stays_at[i] = dual_find_same(pool->next, &pool->servers[i], from);
+		if (d->stays_at[i] != RING_NONE) from = d->stays_at[i] + 1;
+	}
 	return &d->base;
 }

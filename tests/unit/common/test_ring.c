@@ -327,6 +327,30 @@ START_TEST(search_every_kind)
 }
 END_TEST
 
+START_TEST(one_point_for_two_rings)
+{
+	const enum ring_kind kind = (enum ring_kind)_i;
+	struct pool few, many;
+	pool_init(&few, kind, 3);
+	pool_init(&many, kind, 5);
+	struct ring *a = build(&few.spec), *b = build(&many.spec);
+	ck_assert_int_eq(ring_shares_points(a, b), kind != RING_RANDOM);
+	for (uint32_t i = 0; i < 1000 && kind != RING_RANDOM; i++) {
+		char key[20];
+		snprintf(key, sizeof(key), "%.*s%u", i ? 3 : 0, "key", i);
+		uint32_t point = ring_point(a, slice_of(key));
+		same(ring_owner(a, point), ring_lookup(a, slice_of(key), NULL));
+		same(ring_owner(b, point), ring_lookup(b, slice_of(key), NULL));
+	}
+	ring_free(&b);
+	many.spec.hash_tag[0] = many.spec.hash_tag[1] = '%';
+	b = build(&many.spec);
+	ck_assert(!ring_shares_points(a, b));
+	ring_free(&a);
+	ring_free(&b);
+}
+END_TEST
+
 /* Points crowded into 15 bits must not share a few buckets. */
 START_TEST(search_stays_short)
 {
@@ -955,6 +979,7 @@ int main(void)
 	tcase_add_loop_test(t, golden_variant, 0, sizeof(golden) / sizeof(golden[0]));
 	tcase_add_test(t, equals_second_implementation);
 	tcase_add_loop_test(t, search_every_kind, 0, RING_KIND_MAX);
+	tcase_add_loop_test(t, one_point_for_two_rings, 0, RING_KIND_MAX);
 	tcase_add_test(t, search_stays_short);
 	tcase_add_loop_test(t, ejection_equals_remaining, 0, RING_KIND_MAX);
 	tcase_add_test(t, ejection_moves_totals);
