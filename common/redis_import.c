@@ -1,5 +1,7 @@
 #include "common/redis_import.h"
 
+#include "common/mutation.h"
+
 /* KEYS: the key, the epoch key, the hash of marks. ARGV: the mark, then as each script says. */
 #define EPOCH_OR_REFUSE                                       \
 	"if redis.call('GET',KEYS[2])~=ARGV[1] then\n"        \
@@ -40,6 +42,31 @@ static const char restore_script[] =
 		    "return n";
 
 static const char unlink_script[] = EPOCH_OR_REFUSE "return redis.call('UNLINK',KEYS[1])";
+
+#ifdef TWINRING_MUTATIONS
+/* The scripts with a rule off. They return what follows first. */
+static const char *without_epoch(const char *script)
+{
+	return script + sizeof(EPOCH_OR_REFUSE) - 1;
+}
+
+static const char restore_without_mark[] =
+    "if redis.call('EXISTS',KEYS[1])==1 then return 0 end\n"
+    "if tonumber(ARGV[2])<0 then redis.call('RESTORE',KEYS[1],0,ARGV[3])\n"
+    "else redis.call('RESTORE',KEYS[1],ARGV[2],ARGV[3],'ABSTTL') end\n"
+    "return 1";
+
+static struct slice in_force(const char *script)
+{
+	if (MUTATED(NOMARK) && script == restore_script) return slice_of(restore_without_mark);
+	return slice_of(MUTATED(NOEPOCH) ? without_epoch(script) : script);
+}
+#else
+static struct slice in_force(const char *script)
+{
+	return slice_of(script);
+}
+#endif
 
 const struct op_info *redis_import_op(enum redis_import_step step)
 {
@@ -89,21 +116,21 @@ static void put_eval(struct scratch *out, struct slice script, struct slice key,
 void redis_import_put_dump(struct scratch *out, struct slice key, const char *mark,
 			   uint64_t max_bytes)
 {
-	put_eval(out, slice_of(dump_script), key, mark, 1);
+	put_eval(out, in_force(dump_script), key, mark, 1);
 	put_number(out, max_bytes > INT64_MAX ? INT64_MAX : (int64_t)max_bytes);
 }
 
 void redis_import_put_restore(struct scratch *out, struct slice key, const char *mark,
 			      const struct redis_dump *dump)
 {
-	put_eval(out, slice_of(restore_script), key, mark, 2);
+	put_eval(out, in_force(restore_script), key, mark, 2);
 	put_number(out, dump->expire_ms);
 	resp_put_head(out, '$', dump->value.n - 2);
 }
 
 void redis_import_put_unlink(struct scratch *out, struct slice key, const char *mark)
 {
-	put_eval(out, slice_of(unlink_script), key, mark, 0);
+	put_eval(out, in_force(unlink_script), key, mark, 0);
 }
 
 /* --- replies ---------------------------------------------------------------------------------- */

@@ -52,6 +52,7 @@ struct core {
 	struct request *deferred, **deferred_tail; /* failed at once, to be told at turn's end */
 	struct garbage *garbage;
 	struct flows *flows; /* requests that take several steps: proxy/routes/flow.c; or NULL */
+	uint32_t wide_flows; /* of these, that hold back all of their client's others          */
 	struct imports *imports; /* keys being moved: proxy/routes/dual_redis_import.c; or NULL */
 	struct flow *ready; /* of these, whose turn it is in this turn                        */
 
@@ -68,6 +69,9 @@ struct core {
 	/* Where requests of the pool enter in the newest snapshot, which *view_out is; or NULL. */
 	const struct route *(*find_pool)(struct core *core, const char *pool,
 					 struct view **view_out);
+	/* Route a request of several keys, which `cmd` describes, from `root` on. */
+	void (*send_keys)(struct core *core, const struct route *root, struct request *req,
+			  const struct command *cmd);
 	void *worker;
 };
 
@@ -97,7 +101,7 @@ static inline void core_discard(struct core *core, struct garbage *g,
 	core->garbage = g;
 }
 
-/* Everything but `worker`, `on_dest_state` and `find_pool`. false: no event loop could be made. */
+/* Everything but `worker` and the functions above it. false: no event loop could be made. */
 bool core_init(struct core *core, uint32_t index, struct worker_slot *stats);
 void core_fini(struct core *core);
 /* Close every connection that waits for something; its requests fail. */

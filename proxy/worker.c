@@ -197,6 +197,13 @@ static const struct route *worker_find_pool(struct core *core, const char *pool,
 	return w->view ? snapshot_pool_route(w->view->snapshot, pool) : NULL;
 }
 
+static void worker_send_keys(struct core *core, const struct route *root, struct request *req,
+			     const struct command *cmd)
+{
+	struct worker *w = core->worker;
+	multi_send(core, &w->multi, root, req, cmd);
+}
+
 static void worker_settle(struct core *core)
 {
 	if (core->ready) flows_run(core);
@@ -300,6 +307,7 @@ struct worker *worker_new(struct worker_shared *shared, uint32_t index)
 	w->core.lease_until_us = &shared->lease_until_us;
 	w->core.on_dest_state = worker_on_dest_state;
 	w->core.find_pool = worker_find_pool;
+	w->core.send_keys = worker_send_keys;
 	io_timer_init(&w->second, &w->core.loop, worker_on_second, w);
 	io_timer_init(&w->cork_timer, &w->core.loop, worker_on_cork_timer, w);
 	io_timer_set(&w->second, SECOND_US);

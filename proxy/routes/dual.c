@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/routes/flow.h"
 #include "proxy/routes/hash.h"
 
 struct dual_route {
@@ -99,6 +100,18 @@ bool dual_way_of(const struct route *r, struct view *view, struct slice key,
 	return false;
 }
 
+/* A request of several keys, this one among them, may still be on its way to the server. */
+static void dual_send_plain(const struct dual_route *d, struct request *req, uint32_t server)
+{
+	const struct server_pool *pool = d->base.pool;
+	struct core *core = req->view->core;
+	if (core->wide_flows > 0 && server != RING_NONE && !pool->servers[server].spec->ejected &&
+	    flow_is_ahead(core, req))
+		dual_redis_wait(pool->spec->transition, pool,
+				req->view->dests[pool->dest_base + server], req);
+	else route_hash_send_to(d->plain, req, server);
+}
+
 static void dual_send(const struct route *r, struct request *req)
 {
 	const struct dual_route *d = (const struct dual_route *)r;
@@ -107,7 +120,7 @@ static void dual_send(const struct route *r, struct request *req)
 	struct dual_way way = { 0 };
 	/* without a key any server will do */
 	if (!o.moves || req->key.n == 0 || !dual_is_moving(r, core, req->key, &way)) {
-		route_hash_send_to(d->plain, req, o.old);
+		dual_send_plain(d, req, o.old);
 		return;
 	}
 	dual_fill(&way, req->view, r->pool, &o);

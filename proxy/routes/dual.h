@@ -34,6 +34,9 @@ bool dual_way_of(const struct route *r, struct view *view, struct slice key,
 void dual_mc_send(const struct dual_way *way, struct request *req);
 void dual_redis_send(const struct dual_way *way, struct request *req);
 
+/* A request for a key that stays, at `a`, behind all that its client has asked for before. */
+void dual_redis_wait(const struct transition *t, const struct server_pool *pool, struct dest *a,
+		     struct request *req);
 /* What the worker's imports keep, at its end. */
 void imports_free(struct core *core);
 

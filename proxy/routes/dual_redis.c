@@ -35,10 +35,26 @@ static void redis_on_reply(struct flow *flow, const struct answer *a)
 	flow_answer(flow, a);
 }
 
+static const struct flow_type redis_flow_type;
+
+/* What b has let go of does not come back there: the client's next command on the key need not ask
+ * again. (A newer snapshot's must: roles may have changed.) */
+static void redis_spare_next(const struct redis_flow *f)
+{
+	struct flow *behind = f->base.behind;
+	struct redis_flow *next = (struct redis_flow *)behind;
+	if (!behind || behind->type != &redis_flow_type || f->base.wide) return;
+	if (behind->parent->view != f->base.parent->view) return;
+	if (f->rule == REDIS_IMPORT && next->rule == REDIS_IMPORT) next->imported = 1;
+}
+
+/* A client's commands for one server go one way, so the next can be sent at once. */
 static void redis_at_a(struct redis_flow *f)
 {
 	struct flow *flow = &f->base;
 	flow_call(flow, flow->a, f->info, flow->head, flow->body, flow->in, redis_on_reply);
+	redis_spare_next(f);
+	flow_pass(flow);
 }
 
 static void redis_try_again(struct redis_flow *f, const char *why)
@@ -221,6 +237,13 @@ static struct redis_key *redis_keep_keys(struct redis_flow *f, const struct redi
 		name += keys[i].name.n;
 	}
 	return kept;
+}
+
+void dual_redis_wait(const struct transition *t, const struct server_pool *pool, struct dest *a,
+		     struct request *req)
+{
+	struct redis_key key = { req->key, NULL };
+	dual_redis_start(t, pool, REDIS_AT_A, a, &key, 1, true, req);
 }
 
 void dual_redis_start(const struct transition *t, const struct server_pool *pool,

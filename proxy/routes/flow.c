@@ -15,6 +15,7 @@ struct flows {
 	bool closing;
 	struct flow **ready_tail;
 	TAILQ_HEAD(flow_parking, flow) parked;
+	TAILQ_HEAD(flow_wides, flow) wides;	  /* that have not been passed, in order */
 	struct io_timer timer;			  /* the next parked flow's */
 	struct flow_bucket buckets[FLOW_BUCKETS]; /* heads of chains: the others wait behind them */
 };
@@ -29,6 +30,7 @@ static struct flows *flows_get(struct core *core)
 	all->core = core;
 	all->ready_tail = &core->ready;
 	TAILQ_INIT(&all->parked);
+	TAILQ_INIT(&all->wides);
 	io_timer_init(&all->timer, &core->loop, flows_on_timer, all);
 	return core->flows = all;
 }
@@ -59,10 +61,41 @@ static struct flow *flow_find(struct flows *all, uint32_t lane, struct slice key
 	return NULL;
 }
 
+static bool flow_is_wide(const struct request *req)
+{
+	return req->info->route == OP_SAME && req->key_count > 1;
+}
+
+/* The wide flow of a lane, or NULL: of several, all but the first are gated. */
+static struct flow *flow_wide(struct flows *all, uint32_t lane)
+{
+	struct flow *f;
+	TAILQ_FOREACH_REVERSE(f, &all->wides, flow_wides, wide_next)
+	{
+		if (f->parent->lane == lane) return f;
+	}
+	return NULL;
+}
+
+static uint32_t flow_count(struct flows *all, uint32_t lane)
+{
+	struct flow *head, *f;
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < FLOW_BUCKETS; i++) {
+		LIST_FOREACH (head, &all->buckets[i], bucket) {
+			if (head->parent->lane != lane) continue;
+			for (f = head; f; f = f->behind) n++;
+		}
+	}
+	return n;
+}
+
 bool flow_is_ahead(struct core *core, const struct request *req)
 {
 	struct flows *all = core->flows;
 	if (!all || all->live == 0) return false;
+	if (flow_wide(all, req->lane)) return true;
+	if (flow_is_wide(req)) return flow_count(all, req->lane) > 0;
 	return flow_find(all, req->lane, req->key, flow_hash(req->lane, req->key)) != NULL;
 }
 
@@ -73,9 +106,28 @@ static void flow_ready(struct flows *all, struct flow *f)
 	all->ready_tail = &f->ready_next;
 }
 
+static void flow_enter_wide(struct flows *all, struct flow *f)
+{
+	f->ahead = flow_count(all, f->parent->lane);
+	STAILQ_INIT(&f->gated);
+	TAILQ_INSERT_TAIL(&all->wides, f, wide_next);
+	f->core->wide_flows++;
+	f->in_table = true;
+	if (f->ahead == 0) flow_ready(all, f);
+}
+
 /* Behind the last of its client and key, or at the head of a new chain. */
 static void flow_enter(struct flows *all, struct flow *f)
 {
+	struct flow *wide = flow_wide(all, f->parent->lane);
+	if (wide) {
+		STAILQ_INSERT_TAIL(&wide->gated, f, gate_next);
+		return;
+	}
+	if (f->wide) {
+		flow_enter_wide(all, f);
+		return;
+	}
 	f->hash = flow_hash(f->parent->lane, f->key);
 	struct flow *head = flow_find(all, f->parent->lane, f->key, f->hash);
 	if (head) {
@@ -89,11 +141,34 @@ static void flow_enter(struct flows *all, struct flow *f)
 	flow_ready(all, f);
 }
 
+static void flow_take_wide(struct flows *all, struct flow *f)
+{
+	TAILQ_REMOVE(&all->wides, f, wide_next);
+	f->core->wide_flows--;
+	f->in_table = false;
+}
+
+static void flow_leave_wide(struct flows *all, struct flow *f)
+{
+	struct flow *next;
+	flow_take_wide(all, f);
+	while ((next = STAILQ_FIRST(&f->gated))) {
+		STAILQ_REMOVE_HEAD(&f->gated, gate_next);
+		flow_enter(all, next);
+	}
+}
+
 /* The head of a chain goes; the next one becomes its head. */
 static void flow_leave(struct flows *all, struct flow *f)
 {
-	struct flow *next = f->behind;
+	struct flow *next = f->behind, *wide;
 	assert(f->in_table);
+	if (f->wide) {
+		flow_leave_wide(all, f);
+		return;
+	}
+	wide = flow_wide(all, f->parent->lane);
+	if (wide && --wide->ahead == 0) flow_ready(all, wide);
 	LIST_REMOVE(f, bucket);
 	f->in_table = false;
 	if (f->is_parked) TAILQ_REMOVE(&all->parked, f, parked);
@@ -125,6 +200,7 @@ struct flow *flow_new(const struct flow_type *type, const struct server_pool *po
 	f->a = a;
 	f->b = b;
 	f->memory = memory;
+	f->wide = flow_is_wide(req);
 	char *p = memory->data + type->size;
 	f->key = (struct slice){ p, req->key.n };
 	p = mempcpy(p, req->key.p, req->key.n);
@@ -151,7 +227,7 @@ void flow_answer(struct flow *f, const struct answer *a)
 {
 	struct request *parent = f->parent;
 	struct core *core = f->core;
-	flow_leave(core->flows, f);
+	if (f->in_table) flow_leave(core->flows, f);
 	/* The answer may lie in what the flow keeps, and the parent's view keeps its servers. */
 	if (parent->flags & REQ_AWAITED) {
 		struct view *view = parent->view;
@@ -220,6 +296,11 @@ void flow_call(struct flow *f, struct dest *d, const struct op_info *info, struc
 	else dest_send(d, req);
 }
 
+void flow_pass(struct flow *f)
+{
+	flow_leave(f->core->flows, f);
+}
+
 /* --- parking, and the next snapshot ----------------------------------------------------------- */
 
 static void flows_set_timer(struct flows *all)
@@ -262,6 +343,22 @@ static void flows_on_timer(int fd, short what, void *owner)
 	flows_set_timer(all);
 }
 
+/* Where its keys live now has to be found out again; they are in what the client sent. */
+static void flow_resend_wide(struct flow *f, const struct route *way)
+{
+	struct core *core = f->core;
+	struct codec_limits limits = way->pool->limits;
+	struct parse_resume resume = { 0 };
+	struct command cmd = { 0 };
+	size_t skip = 0;
+	limits.resp = f->parent->resp;
+	enum parse_result r = way->pool->codec->parse_request(&core->parser, &limits, f->head.p,
+							      f->head.n, &resume, &cmd, &skip);
+	if (r == PARSE_OK && cmd.info == f->parent->info)
+		core->send_keys(core, way, f->parent, &cmd);
+	else request_fail_later(core, f->parent, ERR_INVALID, NULL);
+}
+
 /* Hand the request to the newest snapshot's route, as if it came now, and end the flow. It must
  * not be in the table. */
 static void flow_reroute(struct flow *f)
@@ -285,20 +382,31 @@ static void flow_reroute(struct flow *f)
 	req->body = f->body;
 	req->in = f->in;
 	req->top = &req->bottom;
-	route_send(way, req);
+	if (f->wide) flow_resend_wide(f, way);
+	else route_send(way, req);
 	flow_free(f);
 	view_unref(old);
 }
 
-/* A chain of flows of which none has started. In their order, as they may meet in a chain again. */
+/* A chain of flows of which none has started, and the wide one that waits for it with all that
+ * came later. In their order, as they may meet again. */
 static void flows_reroute_chain(struct flows *all, struct flow *head)
 {
-	LIST_REMOVE(head, bucket);
+	struct flow *f, *wide = head->wide ? head : flow_wide(all, head->parent->lane);
+	if (!head->wide) LIST_REMOVE(head, bucket);
 	if (head->is_parked) TAILQ_REMOVE(&all->parked, head, parked);
-	while (head) {
-		struct flow *next = head->behind;
-		flow_reroute(head);
-		head = next;
+	if (wide) flow_take_wide(all, wide);
+	for (f = head->wide ? NULL : head; f; f = head) {
+		head = f->behind;
+		flow_reroute(f);
+	}
+	if (!wide) return;
+	STAILQ_HEAD(, flow) gated = STAILQ_HEAD_INITIALIZER(gated);
+	STAILQ_CONCAT(&gated, &wide->gated);
+	flow_reroute(wide);
+	while ((f = STAILQ_FIRST(&gated))) {
+		STAILQ_REMOVE_HEAD(&gated, gate_next);
+		flow_reroute(f);
 	}
 }
 

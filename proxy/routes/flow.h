@@ -8,6 +8,8 @@
  * Order:     two operations of one client on one key take effect in the client's order. Each
  *            worker knows its flows by (lane, key); a flow whose predecessor has not ended waits
  *            for it. Flows start at the end of the turn that made them or set them free.
+ *            A flow of several keys that cannot be split is wide: it waits for all of its client's
+ *            flows, and they wait for it, whatever their keys.
  * Parking:   a flow that may do nothing yet is parked. When the worker takes over a newer snapshot,
  *            parked flows end, and their requests are routed again by it, as are those that wait
  *            behind them. So is one whose turn comes under a newer snapshot than its own.
@@ -61,6 +63,11 @@ struct flow {
 	LIST_ENTRY(flow) bucket;
 	TAILQ_ENTRY(flow) parked;
 	bool is_parked, in_table;
+	bool wide;
+	uint32_t ahead;		     /* wide: flows of its lane that it waits for        */
+	TAILQ_ENTRY(flow) wide_next; /* wide, in order ...                               */
+	STAILQ_HEAD(, flow) gated;   /* ... and what came after it                       */
+	STAILQ_ENTRY(flow) gate_next;
 };
 
 /* A flow for `req`, which came to a route of `pool`; it starts later in this turn. All that the
@@ -75,6 +82,9 @@ bool flow_is_ahead(struct core *core, const struct request *req);
  * is a buf, else NULL. An answer is good only during the call: buf_hold() what must last. */
 void flow_call(struct flow *f, struct dest *d, const struct op_info *info, struct slice head,
 	       struct slice body, struct buf *in, flow_answer_fn fn);
+/* What was called last will be executed before whatever is sent after it: let those behind start
+ * before it is answered. Nothing more may be called. */
+void flow_pass(struct flow *f);
 /* Do nothing until the snapshot changes or `ms` have passed. */
 void flow_park(struct flow *f, uint32_t ms);
 
