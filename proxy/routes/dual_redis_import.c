@@ -77,11 +77,16 @@ static void import_refuse(struct redis_flow *f, const char *why, const struct an
 {
 	char text[256];
 	struct slice said = a->bytes;
-	if (said.n > 2) said.n -= 2; /* its line end */
 	if (said.n > 120) said.n = 120;
-	int n = snprintf(text, sizeof(text), "-TRYAGAIN %s: server %s said '%.*s'\r\n", why,
+	int n = snprintf(text, sizeof(text) - 2, "-TRYAGAIN %s: server %s said %.*s", why,
 			 a->server ? a->server : "", (int)said.n, said.p);
-	import_finish(f, &(struct import_end){ .how = IMPORT_UNSURE, .text = { text, (size_t)n } });
+	/* One line, whatever it said. */
+	while (n > 0 && (text[n - 1] == '\r' || text[n - 1] == '\n')) n--;
+	for (int i = 0; i < n; i++)
+		if ((unsigned char)text[i] < ' ') text[i] = ' ';
+	memcpy(text + n, "\r\n", 2);
+	import_finish(
+	    f, &(struct import_end){ .how = IMPORT_UNSURE, .text = { text, (size_t)n + 2 } });
 }
 
 /* What an answer means that is not simply good. true: the import has ended. */

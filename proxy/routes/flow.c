@@ -183,6 +183,13 @@ static void flow_leave(struct flows *all, struct flow *f)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+static struct slice flow_copy(char **to, struct slice s)
+{
+	struct slice copy = { *to, s.n };
+	if (s.n) *to = mempcpy(*to, s.p, s.n);
+	return copy;
+}
+
 struct flow *flow_new(const struct flow_type *type, const struct server_pool *pool, struct dest *a,
 		      struct dest *b, struct request *req)
 {
@@ -202,12 +209,9 @@ struct flow *flow_new(const struct flow_type *type, const struct server_pool *po
 	f->memory = memory;
 	f->wide = flow_is_wide(req);
 	char *p = memory->data + type->size;
-	f->key = (struct slice){ p, req->key.n };
-	p = mempcpy(p, req->key.p, req->key.n);
-	f->head = (struct slice){ p, req->head.n };
-	p = mempcpy(p, req->head.p, req->head.n);
-	f->body = (struct slice){ p, req->body.n };
-	if (together) memcpy(p, req->body.p, req->body.n);
+	f->key = flow_copy(&p, req->key);
+	f->head = flow_copy(&p, req->head);
+	if (together) f->body = flow_copy(&p, req->body);
 	else f->in = buf_hold(&core->bufs, req->in, req->body, &f->body);
 	req->flags |= REQ_QUEUED; /* as if it were in a connection's queue, until it is answered */
 	all->live++;
