@@ -45,4 +45,11 @@ missing=$(sed -n 's/^METRIC([A-Z]*, \([a-z_0-9]*\),.*/\1/p' proxy/metrics.def | 
 	grep -q "^| .\(worker_\)\?$name. |" deploy/metrics.md || echo "deploy/metrics.md: no $name"
 done)
 [ -z "$missing" ] || complain "$missing"
+
+# The rows of the fault catalogue name tests that there are.
+missing=$(grep -owE 'test_[a-z0-9_]+' tests/README.md | sort -u | while read -r name; do
+	grep -qrE "^def $name\(" tests/e2e || [ -e "tests/e2e/$name.py" ] ||
+		echo "tests/README.md: no test $name"
+done)
+[ -z "$missing" ] || complain "$missing"
 exit $status
