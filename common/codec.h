@@ -41,6 +41,13 @@ enum op_merge {
 	MERGE_OK,     /* OK if all said OK, else the first error                    */
 };
 
+/* cas tokens that name the process which gave them: its tag is in their upper 16 bits. */
+enum op_tags {
+	OP_TAGS_SENT = 1,  /* the head carries one, 20 digits wide                 */
+	OP_TAGS_REPLY = 2, /* the reply carries some, which the client is to see   */
+	OP_TAGS_TELL = 4,  /* the reply stays as it is; the tag is told besides it */
+};
+
 /* One operation of a protocol: the public head of each row in a codec's table. */
 struct op_info {
 	const char *name; /* lower case; label of its metrics          */
@@ -51,6 +58,7 @@ struct op_info {
 	uint8_t shape;	  /* codec's own: which replies are legal      */
 	uint8_t local;	  /* codec's own: which local answer           */
 	bool keep_sent;	  /* parse_reply() and merge() need what was sent */
+	uint8_t tags;	  /* enum op_tags; only with keep_sent            */
 };
 
 enum command_flag {
@@ -116,6 +124,7 @@ struct codec_limits {
 	uint32_t request_max_bytes; /* one whole request          */
 	uint32_t args_max;	    /* arguments or keys          */
 	bool allow_flush;
+	bool cas_tags;
 	uint8_t resp; /* dialect the client speaks: 2 or 3 */
 };
 
@@ -201,6 +210,18 @@ struct codec {
 	 * lists; NULL: it has no name. */
 	const struct op_info *(*handshake)(const struct pool_spec *pool, const char *name,
 					   uint8_t resp, uint32_t n, struct scratch *out);
+
+	/* Of the reply to the last request of the handshake: a number for the process behind the
+	 * connection, other than 0, the same for all who ask it, 0 when it cannot be told. NULL:
+	 * the protocol has no such thing; nor are there the two below then. */
+	uint16_t (*tag)(struct slice reply, struct slice server);
+	/* Exchange the token in a head that is to be sent to the process with this tag: what it
+	 * gave itself becomes what it gave, anything else what it has never given. Twice: as it
+	 * was. */
+	void (*tag_sent)(char *head, size_t n, uint16_t tag);
+	/* The reply, with the tag in each of its tokens. */
+	void (*tag_reply)(const struct op_info *info, struct slice reply, uint16_t tag,
+			  struct scratch *out);
 
 	/* A request that any healthy server answers with REPLY_HIT and that changes nothing. */
 	const struct op_info *(*probe)(struct scratch *out);

@@ -38,8 +38,29 @@ const struct op_info mc_ops[MC_OP_COUNT] = {
 	[MC_FLUSH_REFUSED] = MC_NEVER("flush_all_refused", MC_FLUSH_REFUSED),
 	[MC_ADMIN_REFUSED] = MC_NEVER("admin_refused", MC_ADMIN_REFUSED),
 	[MC_META_REFUSED]  = MC_NEVER("meta_refused", MC_META_REFUSED),
+	[MC_INCARNATION] = { .name = "incarnation", .id = MC_INCARNATION, .access = OP_ADMIN,
+			     .route = OP_KEY, .shape = MC_SHAPE_STATS },
 	[MC_PROBE]     = { .name = "probe", .id = MC_PROBE, .access = OP_ADMIN, .route = OP_KEY,
 			   .shape = MC_SHAPE_VERSION },
+};
+
+#define MC_TAGGED_WRITE(n, i, s) { .name = n, .id = i, .access = OP_WRITE, .route = OP_KEY,        \
+				   .shape = s, .keep_sent = true, .tags = OP_TAGS_SENT }
+#define MC_TAGGED_READ(n, i, s)  { .name = n, .id = i, .access = OP_READ, .route = OP_SPLIT,       \
+				   .merge = MERGE_VALUES, .shape = s, .keep_sent = true,           \
+				   .tags = OP_TAGS_REPLY }
+
+const struct op_info mc_tagged_ops[MC_OP_COUNT] = {
+	[MC_GETS] = MC_TAGGED_READ("gets", MC_GETS, MC_SHAPE_GETS),
+	[MC_GATS] = MC_TAGGED_READ("gats", MC_GATS, MC_SHAPE_GATS),
+	[MC_CAS]  = MC_TAGGED_WRITE("cas", MC_CAS, MC_SHAPE_CAS),
+	[MC_MG]   = { .name = "mg", .id = MC_MG, .access = OP_READ, .route = OP_KEY,
+		      .shape = MC_SHAPE_META_GET, .keep_sent = true, .tags = OP_TAGS_TELL },
+	[MC_MS]   = { .name = "ms", .id = MC_MS, .access = OP_WRITE, .route = OP_KEY,
+		      .shape = MC_SHAPE_META_SET, .keep_sent = true,
+		      .tags = OP_TAGS_SENT | OP_TAGS_TELL },
+	[MC_MD]   = MC_TAGGED_WRITE("md", MC_MD, MC_SHAPE_META_DELETE),
+	[MC_MA]   = MC_TAGGED_WRITE("ma", MC_MA, MC_SHAPE_META_COUNT),
 };
 
 #define ADMIN(verb) { verb, mc_parse_refused, &mc_ops[MC_ADMIN_REFUSED],                           \
@@ -54,18 +75,18 @@ const struct op_info mc_ops[MC_OP_COUNT] = {
 static const struct mc_verb verbs[] = {
 	{ "get",       mc_parse_get,       &mc_ops[MC_GET],       NO_REFUSAL },
 	{ "set",       mc_parse_store,     &mc_ops[MC_SET],       NO_REFUSAL },
-	{ "gets",      mc_parse_get,       &mc_ops[MC_GETS],      NO_REFUSAL },
+	{ "gets",      mc_parse_gets,      &mc_ops[MC_GETS],      NO_REFUSAL },
 	{ "delete",    mc_parse_delete,    &mc_ops[MC_DELETE],    NO_REFUSAL },
 	{ "add",       mc_parse_store,     &mc_ops[MC_ADD],       NO_REFUSAL },
 	{ "incr",      mc_parse_arith,     &mc_ops[MC_INCR],      NO_REFUSAL },
 	{ "touch",     mc_parse_touch,     &mc_ops[MC_TOUCH],     NO_REFUSAL },
-	{ "cas",       mc_parse_store,     &mc_ops[MC_CAS],       NO_REFUSAL },
+	{ "cas",       mc_parse_cas,       &mc_ops[MC_CAS],       NO_REFUSAL },
 	{ "gat",       mc_parse_gat,       &mc_ops[MC_GAT],       NO_REFUSAL },
 	{ "decr",      mc_parse_arith,     &mc_ops[MC_DECR],      NO_REFUSAL },
 	{ "replace",   mc_parse_store,     &mc_ops[MC_REPLACE],   NO_REFUSAL },
 	{ "append",    mc_parse_store,     &mc_ops[MC_APPEND],    NO_REFUSAL },
 	{ "prepend",   mc_parse_store,     &mc_ops[MC_PREPEND],   NO_REFUSAL },
-	{ "gats",      mc_parse_gat,       &mc_ops[MC_GATS],      NO_REFUSAL },
+	{ "gats",      mc_parse_gats,      &mc_ops[MC_GATS],      NO_REFUSAL },
 	{ "version",   mc_parse_local,     &mc_ops[MC_VERSION],   NO_REFUSAL },
 	{ "stats",     mc_parse_local,     &mc_ops[MC_STATS],     NO_REFUSAL },
 	{ "quit",      mc_parse_quit,      &mc_ops[MC_QUIT],      NO_REFUSAL },

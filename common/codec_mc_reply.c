@@ -202,6 +202,24 @@ static enum parse_result mc_reply_values(const struct op_info *info, struct slic
 	}
 }
 
+/* --- stats --------------------------------------------------------------------------------- */
+
+static enum parse_result mc_reply_stats(const struct op_info *info, const char *data, size_t n,
+					struct reply_resume *resume, struct reply *out)
+{
+	for (;;) {
+		struct mc_reply_line line;
+		size_t at = resume->base.at;
+		enum parse_result result = mc_reply_line(data + at, n - at, &line);
+		if (result != PARSE_OK) return result;
+		resume->base.at += line.n;
+		out->n = resume->base.at;
+		if (mc_line_begins(&line, SLICE("STAT"))) continue;
+		if (mc_line_is(&line, SLICE("END"))) return PARSE_OK;
+		return mc_reply_error(info, &line, out) ? PARSE_OK : PARSE_FATAL;
+	}
+}
+
 /* --- meta commands ------------------------------------------------------------------------- */
 
 static const struct mc_answer meta_answers[MC_SHAPE_MAX][6] = {
@@ -250,6 +268,7 @@ enum parse_result mc_parse_reply(const struct op_info *info, struct slice sent, 
 	*reply_out = (struct reply){ .kind = REPLY_HIT };
 	if (mc_shape_is_values(info->shape))
 		return mc_reply_values(info, sent, data, n, resume, reply_out);
+	if (info->shape == MC_SHAPE_STATS) return mc_reply_stats(info, data, n, resume, reply_out);
 	if (mc_shape_is_meta(info->shape)) return mc_reply_meta(info, data, n, resume, reply_out);
 	return mc_reply_single(info, data, n, reply_out);
 }

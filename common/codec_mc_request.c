@@ -1,5 +1,7 @@
 #include "common/codec_mc_request.h"
 
+#include <inttypes.h>
+
 enum { MC_INDENT_MAX = 100 /* blanks before a read that may be long; memcached's own figure */ };
 
 static const struct slice line_too_long = SLICE("CLIENT_ERROR line too long\r\n");
@@ -87,6 +89,17 @@ void mc_rebuild_u64(struct scratch *out, uint64_t v)
 	scratch_put_u64(out, v);
 }
 
+void mc_rebuild_token(struct scratch *out, uint64_t v)
+{
+	scratch_printf(out, " %020" PRIu64, v);
+}
+
+enum parse_result mc_tagged(struct mc_request *r, enum parse_result result)
+{
+	if (r->limits->cas_tags) r->cmd->info = &mc_tagged_ops[r->row->info->id];
+	return result;
+}
+
 void mc_rebuild_i64(struct scratch *out, int64_t v)
 {
 	scratch_put(out, v < 0 ? " -" : " ", v < 0 ? 2 : 1);
@@ -154,6 +167,11 @@ enum parse_result mc_parse_get(struct mc_request *r)
 	return r->plain ? mc_set_head(r) : mc_rebuild_read(r);
 }
 
+enum parse_result mc_parse_gets(struct mc_request *r)
+{
+	return mc_tagged(r, mc_parse_get(r));
+}
+
 /* The exptime in canonical form takes the place of the client's in the rebuilt line, and argv must
  * show it there, as parts of this command are made from argv. */
 static enum parse_result mc_rebuild_gat(struct mc_request *r, int32_t exptime)
@@ -187,6 +205,11 @@ enum parse_result mc_parse_gat(struct mc_request *r)
 	/* memcached finds nothing to say against a gat of no keys. */
 	if (r->cmd->key_count == 0) return mc_refuse(r, PARSE_ERROR, SLICE("END\r\n"));
 	return r->plain ? mc_set_head(r) : mc_rebuild_gat(r, exptime);
+}
+
+enum parse_result mc_parse_gats(struct mc_request *r)
+{
+	return mc_tagged(r, mc_parse_gat(r));
 }
 
 /* --- what never reaches a server ----------------------------------------------------------- */

@@ -78,10 +78,17 @@ struct scratch *mc_rebuild(struct mc_request *r);
 void mc_rebuild_arg(struct scratch *out, struct slice arg);
 void mc_rebuild_i64(struct scratch *out, int64_t v);
 void mc_rebuild_u64(struct scratch *out, uint64_t v);
+/* 20 digits, so that another token fits in its place. */
+void mc_rebuild_token(struct scratch *out, uint64_t v);
+/* In a pool with cas_tags, take the row's tagged twin. */
+enum parse_result mc_tagged(struct mc_request *r, enum parse_result result);
 /* End it: the rebuilt line goes to the server. */
 enum parse_result mc_rebuilt(struct mc_request *r);
 
 enum parse_result mc_parse_get(struct mc_request *r);
+enum parse_result mc_parse_gets(struct mc_request *r);
+enum parse_result mc_parse_gats(struct mc_request *r);
+enum parse_result mc_parse_cas(struct mc_request *r);
 enum parse_result mc_parse_gat(struct mc_request *r);
 enum parse_result mc_parse_store(struct mc_request *r);
 enum parse_result mc_parse_meta_set(struct mc_request *r);

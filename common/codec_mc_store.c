@@ -52,7 +52,8 @@ static void mc_store_rebuild(struct mc_request *r, const struct mc_store *s, boo
 	mc_rebuild_u64(out, s->flags);
 	mc_rebuild_i64(out, s->exptime);
 	mc_rebuild_u64(out, s->bytes);
-	if (cas) mc_rebuild_u64(out, s->cas);
+	if (cas && r->limits->cas_tags) mc_rebuild_token(out, s->cas);
+	else if (cas) mc_rebuild_u64(out, s->cas);
 	mc_rebuilt(r);
 }
 
@@ -102,6 +103,12 @@ enum parse_result mc_parse_store(struct mc_request *r)
 	if (!mc_store_check(r, &args, cas, &s)) return mc_refuse_body(r, s.bytes, MC_BAD_FORMAT);
 	if (!mc_store_fits(r, &s)) return mc_refuse_body(r, s.bytes, too_large);
 	return mc_store_body(r, &s, cas);
+}
+
+enum parse_result mc_parse_cas(struct mc_request *r)
+{
+	if (r->limits->cas_tags) r->plain = false; /* the token is made 20 digits wide */
+	return mc_tagged(r, mc_parse_store(r));
 }
 
 /* ms KEY BYTES flags*: not supported, but its body is still no command. */

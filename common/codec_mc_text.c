@@ -29,12 +29,14 @@ static void mc_encode_failure(const struct op_info *info, enum err e, const char
 	else mc_put_failure(e, server, out);
 }
 
-/* A memcached connection is ready at once. */
+/* A memcached connection is ready at once, unless it must be known who is behind it. */
 static const struct op_info *mc_handshake(const struct pool_spec *pool, const char *name,
 					  uint8_t resp, uint32_t n, struct scratch *out)
 {
-	(void)pool, (void)name, (void)resp, (void)n, (void)out;
-	return NULL;
+	(void)name, (void)resp;
+	if (!pool->cas_tags || n > 0) return NULL;
+	scratch_puts(out, SLICE("stats\r\n"));
+	return &mc_ops[MC_INCARNATION];
 }
 
 static const struct op_info *mc_probe(struct scratch *out)
@@ -54,5 +56,8 @@ const struct codec codec_mc_text = {
 	.merge = mc_merge,
 	.encode_failure = mc_encode_failure,
 	.handshake = mc_handshake,
+	.tag = mc_tag,
+	.tag_sent = mc_tag_sent,
+	.tag_reply = mc_tag_reply,
 	.probe = mc_probe,
 };

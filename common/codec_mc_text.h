@@ -7,6 +7,7 @@
  *   codec_mc_key      incr, decr, delete, touch, flush_all, verbosity: a line of few arguments
  *   codec_mc_reply    one reply
  *   codec_mc_meta     lines of meta commands; what their replies say
+ *   codec_mc_tags     cas tokens that name who gave them
  *   codec_mc_merge    taking multi-key requests apart, putting replies together
  *   codec_mc_scan     keys and numbers
  *
@@ -55,6 +56,7 @@ enum mc_op {
 	MC_ADMIN_REFUSED,
 	MC_META_REFUSED,
 	MC_PROBE,
+	MC_INCARNATION,
 	MC_OP_COUNT
 };
 
@@ -77,6 +79,7 @@ enum mc_shape {
 	MC_SHAPE_META_DEBUG,
 	MC_SHAPE_OK,
 	MC_SHAPE_VERSION,
+	MC_SHAPE_STATS,
 	MC_SHAPE_MAX
 };
 
@@ -99,6 +102,9 @@ enum mc_local {
 };
 
 extern const struct op_info mc_ops[MC_OP_COUNT];
+/* The same for pools with cas_tags, of those that carry tokens; the others are zero. Of meta
+ * commands: as the proxy itself sends them. */
+extern const struct op_info mc_tagged_ops[MC_OP_COUNT];
 
 enum parse_result mc_parse_request(struct parser *p, const struct codec_limits *limits,
 				   const char *data, size_t n, struct parse_resume *resume,
@@ -110,6 +116,10 @@ void mc_encode_part(const struct command *cmd, const uint32_t *index, uint32_t c
 enum reply_kind mc_merge(const struct op_info *info, const uint16_t *part_of_key,
 			 uint32_t key_count, struct merge_part *parts, uint32_t part_count,
 			 enum on_server_error on_error, struct merge_sink *sink);
+uint16_t mc_tag(struct slice reply, struct slice server);
+void mc_tag_sent(char *head, size_t n, uint16_t tag);
+void mc_tag_reply(const struct op_info *info, struct slice reply, uint16_t tag,
+		  struct scratch *out);
 /* Append "SERVER_ERROR text (server NAME)". */
 void mc_put_failure(enum err e, const char *server, struct scratch *out);
 

@@ -203,6 +203,10 @@ static const struct setting pool_items[] = {
 		  "another pool of the same protocol" },
 	{ .key = "allow_flush", .type = SETTING_BOOL, FIELD(allow_flush), .def = "false",
 	  .help = "let flush_all, FLUSHALL and FLUSHDB through, to all servers" },
+	{ .key = "cas_tags", .type = SETTING_BOOL, FIELD(cas_tags), .def = "false",
+	  .help = "mark the cas tokens of memcached servers with the process that gave them: one "
+		  "that comes back after a restart, or to another server, is answered EXISTS. All "
+		  "proxies of a pool must agree" },
 	{ .key = "inflight_max", .type = SETTING_U32, FIELD(inflight_max), .min = 1,
 	  .max = NUMBER_MAX, .def = "100000",
 	  .help = "requests queued or unanswered on one server connection; above it they fail" },

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/log.h"
+#include "common/mutation.h"
 #include "proxy/inbuf.h"
 
 enum {
@@ -67,6 +68,26 @@ static enum err conn_errno(int e)
 	}
 }
 
+/* Tokens in what waits here, exchanged for the process behind the connection; again: back. */
+static void conn_tag_queue(struct conn *c)
+{
+	for (struct request *req = c->head; req; req = req->dest_next)
+		if (req->info->tags & OP_TAGS_SENT)
+			c->dest->pool->codec->tag_sent((char *)req->sent.p, req->sent.n, c->tag);
+}
+
+/* Who is behind the connection, from the last reply of its handshake. */
+static void conn_learn_tag(struct conn *c, struct slice reply)
+{
+	const struct server_pool *pool = c->dest->pool;
+	const struct server_spec *server = c->dest->server->spec;
+	if (!pool->spec->cas_tags || !pool->codec->tag || MUTATED(CASTAG)) return;
+	struct scratch name = { 0 };
+	scratch_printf(&name, "%s %s:%u", server->ring_name, server->host, server->port);
+	c->tag = pool->codec->tag(reply, scratch_slice(&name));
+	scratch_fini(&name);
+}
+
 /* Send the next handshake request, or begin to carry requests when there is none left. */
 static void conn_greet(struct conn *c)
 {
@@ -81,6 +102,7 @@ static void conn_greet(struct conn *c)
 	} else {
 		conn_set_state(c, CONN_READY);
 		c->deadline_us = 0;
+		if (c->tag) conn_tag_queue(c);
 	}
 	conn_mark_dirty(c);
 }
@@ -217,6 +239,7 @@ static bool conn_move_queue(struct conn *c)
 		return false;
 	struct conn *fresh = conn_open(d, c->lane, &e);
 	if (!fresh) return false;
+	if (c->tag) conn_tag_queue(c);
 	d->lanes[c->lane] = fresh;
 	fresh->head = c->head;
 	fresh->tail = c->tail;
@@ -262,6 +285,15 @@ static void conn_put(struct conn *c, struct request *req, struct slice bytes)
 	outq_put(&c->core->bufs, &c->out, in, bytes, conn_chunk(&c->out));
 }
 
+/* Its token is exchanged now, or when it is known who is behind the connection. */
+static void conn_tag(struct conn *c, struct request *req)
+{
+	bool known = c->state == CONN_READY && c->tag;
+	if (req->info->tags & (OP_TAGS_REPLY | OP_TAGS_TELL)) req->flags |= REQ_TAGGED;
+	if (known && (req->info->tags & OP_TAGS_SENT))
+		c->dest->pool->codec->tag_sent((char *)req->sent.p, req->sent.n, c->tag);
+}
+
 void conn_queue(struct conn *c, struct request *req)
 {
 	struct core *core = c->core;
@@ -273,6 +305,7 @@ void conn_queue(struct conn *c, struct request *req)
 		req->sent =
 		    (struct slice){ s->buf->data + s->off + s->len - req->head.n, req->head.n };
 		req->sent_buf = buf_ref(s->buf);
+		if (req->info->tags) conn_tag(c, req);
 	}
 	conn_put(c, req, req->body);
 	uint32_t timeout_ms = c->dest->pool->spec->timeout_ms;
@@ -343,6 +376,17 @@ static void conn_pop(struct conn *c, struct request *req)
 	if (c->count == 0 && c->state == CONN_READY) conn_set_active(c, false);
 }
 
+static void conn_tag_answer(struct conn *c, const struct request *req, struct answer *a)
+{
+	struct scratch *out = &c->core->aside;
+	a->tag = c->tag;
+	if (!c->tag || a->kind != REPLY_HIT || !(req->info->tags & OP_TAGS_REPLY)) return;
+	scratch_clear(out);
+	c->dest->pool->codec->tag_reply(req->info, a->bytes, c->tag, out);
+	a->bytes = scratch_slice(out);
+	a->buf = NULL;
+}
+
 static void conn_deliver(struct conn *c, struct slice bytes, struct buf *buf,
 			 const struct reply *reply)
 {
@@ -372,6 +416,7 @@ static void conn_deliver(struct conn *c, struct slice bytes, struct buf *buf,
 			    .kind = reply->kind,
 			    .hits = reply->hits,
 			    .server = c->dest->server->spec->ring_name };
+	if (req->flags & REQ_TAGGED) conn_tag_answer(c, req, &a);
 	request_reply(req, &a);
 }
 
@@ -384,6 +429,7 @@ static bool conn_on_greeting(struct conn *c, struct slice bytes, const struct re
 			 c->greeting_info->name, n, bytes.p);
 		return false;
 	}
+	conn_learn_tag(c, bytes);
 	c->greeting++;
 	conn_greet(c);
 	return true;

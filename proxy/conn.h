@@ -27,6 +27,7 @@ struct conn {
 	bool carried;  /* it has answered something in time */
 	uint8_t state; /* enum conn_state; written by conn_set_state() */
 	uint8_t resp;  /* dialect it speaks: 2 or 3 */
+	uint16_t tag;  /* of the process behind it: codec.tag(); 0: not known (yet) */
 	uint32_t lane;
 	int fd;
 

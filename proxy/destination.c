@@ -236,6 +236,12 @@ void dest_send(struct dest *d, struct request *req)
 	conn_queue(c, req);
 }
 
+uint16_t dest_tag(const struct dest *d, const struct request *req)
+{
+	const struct conn *c = d->lanes[dest_lane(d, req)];
+	return c && c->state == CONN_READY ? c->tag : 0;
+}
+
 void dest_preconnect(struct dest *d)
 {
 	enum err e = ERR_NONE;

@@ -53,6 +53,9 @@ void dest_unref(struct dest *d);
  * Copies or references what it needs of key, head and body. */
 void dest_send(struct dest *d, struct request *req);
 
+/* The tag of the process that a request like this would go to: codec.tag(); 0: not known. */
+uint16_t dest_tag(const struct dest *d, const struct request *req);
+
 /* Open the lanes that the pool wants open from the start. */
 void dest_preconnect(struct dest *d);
 

@@ -48,6 +48,7 @@ struct answer {
 	enum reply_kind kind;
 	uint32_t hits;
 	enum err err;	    /* the request failed in the proxy                       */
+	uint16_t tag;	    /* with OP_TAGS_TELL: of who answered; 0: not known      */
 	const char *server; /* ring name, or NULL                                    */
 };
 
@@ -65,6 +66,7 @@ enum request_flag {
 	REQ_DONE = 4,	  /* answered; waits for its turn in its client's order   */
 	REQ_NOREPLY = 8,  /* the client wants no answer                           */
 	REQ_EXPIRED = 16, /* timed out: answered, but the server still owes a reply */
+	REQ_TAGGED = 32,  /* the answer gets the tag of the connection's process */
 };
 
 struct request {

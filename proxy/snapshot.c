@@ -53,10 +53,11 @@ static uint64_t identity_of(struct identities *ids, const struct pool_spec *pool
 			    const struct pool_server *server, uint32_t lanes)
 {
 	struct scratch key = { 0 };
-	scratch_printf(
-	    &key, "%s\n%s\n%d\n%u\n%s\n%s\n%u\n%d\n", pool->name, server->spec->ring_name,
-	    (int)pool->protocol, lanes, pool->auth_user ? pool->auth_user : "",
-	    pool->auth_password ? pool->auth_password : "", pool->redis_db, (int)pool->keepalive);
+	scratch_printf(&key, "%s\n%s\n%d\n%u\n%s\n%s\n%u\n%d\n%d\n", pool->name,
+		       server->spec->ring_name, (int)pool->protocol, lanes,
+		       pool->auth_user ? pool->auth_user : "",
+		       pool->auth_password ? pool->auth_password : "", pool->redis_db,
+		       (int)pool->keepalive, (int)pool->cas_tags);
 	scratch_put(&key, &server->addr.ss, server->addr.len);
 	struct identity *i;
 	HASH_FIND(hh, ids->by_key, key.p, key.n, i);
@@ -129,6 +130,7 @@ static enum err pool_build(struct snapshot *s, struct server_pool *p, const stru
 					   .request_max_bytes = in->proxy->request_max_bytes,
 					   .args_max = ARGS_MAX,
 					   .allow_flush = spec->allow_flush,
+					   .cas_tags = spec->cas_tags,
 					   .resp = 2 };
 	p->servers = calloc(spec->server_count, sizeof(*p->servers));
 	if (!p->servers) return ERR_NOMEM;

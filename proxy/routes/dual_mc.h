@@ -86,6 +86,7 @@ struct mc_ask {
 	uint16_t op; /* enum mc_op */
 	bool meta;
 	bool base64;
+	uint64_t token;	       /* the client's, of CAS                                  */
 	bool wants_cas;	       /* in the reply: gets, gats, c                           */
 	bool wants_value;      /* get and its kin, v                                    */
 	char mode;	       /* of ms and ma; of replace, append, prepend, incr, decr */

@@ -1,4 +1,4 @@
-#include <assert.h>
+#include <inttypes.h>
 
 #include "common/mutation.h"
 #include "proxy/routes/dual_mc.h"
@@ -32,6 +32,13 @@ static void mc_line_u64(struct scratch *out, const char *flag, uint64_t v)
 	scratch_put_u64(out, v);
 }
 
+/* A server's own token, which no other process takes: 20 digits where it is exchanged. */
+static void mc_line_cas(struct scratch *out, uint64_t cas)
+{
+	if (cas >> 48) scratch_printf(out, " C%020" PRIu64, cas);
+	else mc_line_u64(out, " C", cas);
+}
+
 static void mc_line_token(struct scratch *out, const char *flag, struct slice token)
 {
 	scratch_puts(out, slice_of(flag));
@@ -44,7 +51,9 @@ static void mc_send(struct mc_flow *f, struct dest *d, enum mc_op op, struct sli
 {
 	struct scratch *line = &f->base.core->text;
 	scratch_puts(line, SLICE("\r\n"));
-	flow_call(&f->base, d, &mc_ops[op], scratch_slice(line), body, in, fn);
+	const struct op_info *info = &mc_ops[op];
+	if (f->base.pool->spec->cas_tags && mc_tagged_ops[op].name) info = &mc_tagged_ops[op];
+	flow_call(&f->base, d, info, scratch_slice(line), body, in, fn);
 }
 
 static const struct slice no_body = { "", 0 };
@@ -72,11 +81,18 @@ static bool mc_failed(struct mc_flow *f, const struct answer *a)
 	return true;
 }
 
-/* What an answer says; false: it failed. */
+/* What an answer says; its cas with the mark of the process that gave it. */
+static void mc_answer_item(const struct answer *a, struct slice bytes, struct mc_item *item)
+{
+	mc_item_parse(bytes, item);
+	item->cas ^= (uint64_t)a->tag << 48;
+}
+
+/* False: it failed. */
 static bool mc_said(struct mc_flow *f, const struct answer *a, struct mc_item *item)
 {
 	if (mc_failed(f, a)) return false;
-	mc_item_parse(a->bytes, item);
+	mc_answer_item(a, a->bytes, item);
 	return true;
 }
 
@@ -210,7 +226,7 @@ static void mc_unlease(struct mc_flow *f, struct dest *d, uint64_t cas, flow_ans
 {
 	struct scratch *line = mc_line(f, SLICE("md"));
 	mc_line_key(f, line);
-	mc_line_u64(line, " C", cas);
+	mc_line_cas(line, cas);
 	mc_send(f, d, MC_MD, no_body, NULL, fn);
 }
 
@@ -290,7 +306,7 @@ static void mc_on_filled(struct flow *base, const struct answer *a)
 	bool reads = f->ask.kind == MC_KIND_GET;
 	/* What was read at b is true, whatever became of the copy. */
 	if (!reads && mc_failed(f, a)) return;
-	mc_item_parse(a->bytes, &item);
+	mc_answer_item(a, a->bytes, &item);
 	bool filled = mc_item_is(&item, "HD");
 	if (filled) {
 		f->at_b = false;
@@ -309,7 +325,7 @@ static void mc_fill(struct mc_flow *f)
 	mc_line_u64(line, " F", f->item.client);
 	mc_line_ttl(line, f->item.ttl);
 	if (MUTATED(NOLEASE)) scratch_puts(line, SLICE(" ME"));
-	else mc_line_u64(line, " C", f->lease);
+	else mc_line_cas(line, f->lease);
 	scratch_puts(line, SLICE(" c"));
 	mc_send(f, f->base.a, MC_MS, f->item.value, f->held, mc_on_filled);
 }
@@ -331,14 +347,14 @@ static void mc_on_source(struct flow *base, const struct answer *a)
 		else mc_on_given_up(base, a);
 		return;
 	}
-	mc_item_parse(a->bytes, &item);
+	mc_answer_item(a, a->bytes, &item);
 	if (!mc_item_is_hit(&item) || item.stale || item.ttl == 0) {
 		mc_absent(f);
 		return;
 	}
 	struct slice bytes;
 	f->held = buf_hold(&base->core->bufs, a->buf, a->bytes, &bytes);
-	mc_item_parse(bytes, &f->item);
+	mc_answer_item(a, bytes, &f->item);
 	f->is_found = f->at_b = true;
 	if (f->leased) mc_fill(f);
 	else if (f->ask.kind == MC_KIND_CHANGE) mc_flow_retry(f);
@@ -417,7 +433,7 @@ static void mc_store_leased(struct mc_flow *f)
 	mc_line_key(f, line);
 	mc_line_token(line, " F", f->ask.client);
 	mc_line_token(line, " T", change ? f->ask.vivify : f->ask.exptime);
-	mc_line_u64(line, " C", f->lease);
+	mc_line_cas(line, f->lease);
 	scratch_puts(line, SLICE(" c"));
 	if (counts) mc_line_token(line, "\r\n", f->ask.initial);
 	mc_send(f, f->base.a, MC_MS, value, f->base.in, mc_on_stored);
@@ -456,7 +472,7 @@ static void mc_change_count(struct mc_flow *f)
 	struct scratch *line = mc_line(f, SLICE("ma"));
 	if (f->ask.mode == 'D') scratch_puts(line, SLICE(" MD"));
 	mc_line_token(line, " D", f->ask.delta);
-	mc_line_u64(line, " C", f->cas);
+	mc_line_cas(line, f->cas);
 	scratch_puts(line, SLICE(" v"));
 	mc_send(f, f->base.a, MC_MA, no_body, NULL, mc_on_changed);
 }
@@ -472,7 +488,7 @@ static void mc_change_value(struct mc_flow *f)
 	} else {
 		scratch_puts(line, f->ask.mode == 'A' ? SLICE(" MA") : SLICE(" MP"));
 	}
-	mc_line_u64(line, " C", f->cas);
+	mc_line_cas(line, f->cas);
 	mc_send(f, f->base.a, MC_MS, f->ask.value, f->base.in, mc_on_changed);
 }
 
@@ -482,7 +498,7 @@ static void mc_change_meta(struct mc_flow *f)
 	struct scratch *line = &f->base.core->text;
 	scratch_clear(line);
 	scratch_puts(line, f->ask.line);
-	mc_line_u64(line, " C", f->cas);
+	mc_line_cas(line, f->cas);
 	mc_send(f, f->base.a, f->ask.op, f->ask.value, f->base.in, mc_on_changed);
 }
 
@@ -493,10 +509,29 @@ static void mc_change_a(struct mc_flow *f)
 	else mc_change_value(f);
 }
 
-/* The server says EXISTS itself to a token that is not its own: see cas tags. */
+/* The client's token was given by the process behind a: a's own judgement is to be had. */
+static void mc_check(struct mc_flow *f, uint16_t tag)
+{
+	if (tag && f->ask.token >> 48 != tag) mc_say_exists(f);
+	else mc_flow_next(f);
+}
+
+static void mc_on_checked(struct flow *base, const struct answer *a)
+{
+	struct mc_flow *f = mc_flow(base);
+	if (!mc_failed(f, a)) mc_check(f, a->tag);
+}
+
 static void mc_check_a(struct mc_flow *f)
 {
-	mc_flow_next(f);
+	uint16_t tag = dest_tag(f->base.a, f->base.parent);
+	if (tag || !f->base.pool->spec->cas_tags) {
+		mc_check(f, tag);
+		return;
+	}
+	/* Not connected yet: any answer will tell. */
+	mc_line_wanted(f, mc_line(f, SLICE("mg")), false);
+	mc_send(f, f->base.a, MC_MG, no_body, NULL, mc_on_checked);
 }
 
 static void mc_park(struct mc_flow *f)

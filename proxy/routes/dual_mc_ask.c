@@ -1,3 +1,4 @@
+#include "common/codec_mc_scan.h"
 #include "proxy/routes/dual_mc.h"
 
 enum { WORDS_MAX = 6 }; /* verb key flags exptime bytes cas */
@@ -22,28 +23,33 @@ static uint32_t mc_words(struct slice line, struct slice *v, uint32_t most, stru
 struct mc_classic {
 	uint8_t kind; /* enum mc_kind */
 	char mode;
-	uint8_t key, client, exptime, delta; /* place of the word; 0: none */
+	uint8_t key, client, exptime, delta, token; /* place of the word; 0: none */
 	bool wants_cas, wants_value;
 };
 
 /* clang-format off */
 static const struct mc_classic classics[MC_OP_COUNT] = {
-	[MC_GET]     = { MC_KIND_GET,    0,   1, 0, 0, 0, false, true },
-	[MC_GETS]    = { MC_KIND_GET,    0,   1, 0, 0, 0, true,  true },
-	[MC_GAT]     = { MC_KIND_TOUCH,  0,   2, 0, 1, 0, false, true },
-	[MC_GATS]    = { MC_KIND_TOUCH,  0,   2, 0, 1, 0, true,  true },
-	[MC_TOUCH]   = { MC_KIND_TOUCH,  0,   1, 0, 2, 0, false, false },
-	[MC_SET]     = { MC_KIND_SET,    'S', 1, 2, 3, 0, false, false },
-	[MC_ADD]     = { MC_KIND_ADD,    'E', 1, 2, 3, 0, false, false },
-	[MC_REPLACE] = { MC_KIND_CHANGE, 'R', 1, 2, 3, 0, false, false },
-	[MC_APPEND]  = { MC_KIND_CHANGE, 'A', 1, 0, 0, 0, false, false },
-	[MC_PREPEND] = { MC_KIND_CHANGE, 'P', 1, 0, 0, 0, false, false },
-	[MC_CAS]     = { MC_KIND_CAS,    'S', 1, 2, 3, 0, false, false },
-	[MC_INCR]    = { MC_KIND_CHANGE, 'I', 1, 0, 0, 2, false, false },
-	[MC_DECR]    = { MC_KIND_CHANGE, 'D', 1, 0, 0, 2, false, false },
-	[MC_DELETE]  = { MC_KIND_DELETE, 0,   1, 0, 0, 0, false, false },
+	[MC_GET]     = { MC_KIND_GET,    0,   1, 0, 0, 0, 0, false, true },
+	[MC_GETS]    = { MC_KIND_GET,    0,   1, 0, 0, 0, 0, true,  true },
+	[MC_GAT]     = { MC_KIND_TOUCH,  0,   2, 0, 1, 0, 0, false, true },
+	[MC_GATS]    = { MC_KIND_TOUCH,  0,   2, 0, 1, 0, 0, true,  true },
+	[MC_TOUCH]   = { MC_KIND_TOUCH,  0,   1, 0, 2, 0, 0, false, false },
+	[MC_SET]     = { MC_KIND_SET,    'S', 1, 2, 3, 0, 0, false, false },
+	[MC_ADD]     = { MC_KIND_ADD,    'E', 1, 2, 3, 0, 0, false, false },
+	[MC_REPLACE] = { MC_KIND_CHANGE, 'R', 1, 2, 3, 0, 0, false, false },
+	[MC_APPEND]  = { MC_KIND_CHANGE, 'A', 1, 0, 0, 0, 0, false, false },
+	[MC_PREPEND] = { MC_KIND_CHANGE, 'P', 1, 0, 0, 0, 0, false, false },
+	[MC_CAS]     = { MC_KIND_CAS,    'S', 1, 2, 3, 0, 5, false, false },
+	[MC_INCR]    = { MC_KIND_CHANGE, 'I', 1, 0, 0, 2, 0, false, false },
+	[MC_DECR]    = { MC_KIND_CHANGE, 'D', 1, 0, 0, 2, 0, false, false },
+	[MC_DELETE]  = { MC_KIND_DELETE, 0,   1, 0, 0, 0, 0, false, false },
 };
 /* clang-format on */
+
+static void mc_ask_token(struct mc_ask *ask, struct slice digits)
+{
+	mc_digits(digits.p, digits.p + digits.n, UINT64_MAX, &ask->token);
+}
 
 static void mc_ask_classic(struct mc_ask *ask)
 {
@@ -58,6 +64,7 @@ static void mc_ask_classic(struct mc_ask *ask)
 	if (c->client) ask->client = word[c->client];
 	if (c->exptime) ask->exptime = word[c->exptime];
 	if (c->delta) ask->delta = word[c->delta];
+	if (c->token) mc_ask_token(ask, word[c->token]);
 }
 
 static enum mc_kind mc_meta_kind(const struct mc_ask *ask, bool touches, bool compares)
@@ -94,6 +101,7 @@ static void mc_ask_meta(struct mc_ask *ask)
 	if (mc_flags_find(flags, 'F', &token)) ask->client = token;
 	bool touches = mc_flags_find(flags, 'T', &token);
 	if (touches) ask->exptime = token;
+	if (mc_flags_find(flags, 'C', &token)) mc_ask_token(ask, token);
 	if (mc_flags_find(flags, 'N', &token)) ask->vivify = token;
 	if (mc_flags_find(flags, 'J', &token)) ask->initial = token;
 	ask->kind = mc_meta_kind(ask, touches, mc_flags_has(flags, 'C'));
