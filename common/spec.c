@@ -283,6 +283,10 @@ static void spec_finish(struct spec *s, const struct node *doc)
 		if (node_get(doc, "failover") == NULL) p->failover = FAILOVER_ERROR;
 		if (node_get(doc, "on_rejoin") == NULL) s->on_rejoin = REJOIN_KEEP;
 	}
+	/* Without them a token given by one owner of a key could match at the other. */
+	if (s->transition == TRANSITION_TWO_RING && p->protocol == PROTOCOL_MEMCACHED &&
+	    node_get(doc, "cas_tags") == NULL)
+		p->cas_tags = true;
 	if (s->health.probe == PROBE_AUTO)
 		s->health.probe = p->protocol == PROTOCOL_REDIS ? PROBE_REDIS : PROBE_MEMCACHED;
 }

@@ -865,7 +865,13 @@ END_TEST
 START_TEST(handshake_probe_and_table)
 {
 	struct scratch out = { 0 };
-	ck_assert_ptr_null(mc->handshake(NULL, NULL, 2, 0, &out));
+	struct pool_spec pool = { 0 };
+	ck_assert_ptr_null(mc->handshake(&pool, NULL, 2, 0, &out));
+	pool.cas_tags = true;
+	ck_assert_int_eq(mc->handshake(&pool, NULL, 2, 0, &out)->id, MC_INCARNATION);
+	same(scratch_slice(&out), SLICE("stats\r\n"));
+	ck_assert_ptr_null(mc->handshake(&pool, NULL, 2, 1, &out));
+	scratch_clear(&out);
 	const struct op_info *probe = mc->probe(&out);
 	same(scratch_slice(&out), SLICE("version\r\n"));
 	ck_assert_int_eq(probe->id, MC_PROBE);

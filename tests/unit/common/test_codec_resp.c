@@ -272,7 +272,7 @@ END_TEST
 START_TEST(request_of_many_arguments)
 {
 	enum { KEYS = 100000 };
-	struct codec_limits wide = { 1 << 20, 1 << 24, 1 << 20, false, 2 };
+	struct codec_limits wide = { 1 << 20, 1 << 24, 1 << 20, .resp = 2 };
 	scratch_clear(&built);
 	resp_put_head(&built, '*', 1 + KEYS);
 	resp_put_bulk(&built, SLICE("DEL"));

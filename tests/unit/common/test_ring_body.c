@@ -55,7 +55,7 @@ START_TEST(bytes_of_a_body)
 	print("servers: [h:1 a]\n");
 	const char *want =
 	    "{\"checksum\":\"dfc2946cc61f63ff\",\"points\":160,\"pool\":{\"allow_flush\":false,"
-	    "\"auto_eject_hosts\":false,\"connect_timeout_ms\":0,\"distribution\":\"ketama\","
+	    "\"auto_eject_hosts\":false,\"cas_tags\":false,\"connect_timeout_ms\":0,\"distribution\":\"ketama\","
 	    "\"failover\":\"ring\",\"hash\":\"fnv1a_64\",\"inflight_max\":100000,\"keepalive\":"
 	    "true,"
 	    "\"on_error\":\"error\",\"preconnect\":false,\"protocol\":\"memcached\",\"redis_db\":0,"
@@ -64,7 +64,7 @@ START_TEST(bytes_of_a_body)
 	    "\"timeout_ms\":1000,\"value_max\":67108864}}";
 	ck_assert_msg(body.n == strlen(want) && memcmp(body.p, want, body.n) == 0, "%.*s",
 		      (int)body.n, body.p);
-	ck_assert_str_eq(hex, "5f09fa3401a5db9ae829cce0a16b6cbfc8d32134ae15c58f9e1b53364f52da07");
+	ck_assert_str_eq(hex, "1d0cdfd895287cec49f9850a3840c8afe12f7b513c1964fb3e0abc8f632e6a83");
 }
 END_TEST
 
