@@ -62,7 +62,7 @@ struct pool_spec {
 	enum on_server_error on_error;
 	enum failover failover;
 	char *failover_pool;	  /* a pool of the same topology and protocol; NULL unless _POOL */
-	bool cas_tags;		  /* memcached: cas tokens are good only at the process that gave them */
+	bool cas_tags;		  /* memcached: cas tokens name the process that gave them */
 	bool allow_flush;	  /* flush_all / FLUSHALL / FLUSHDB reach all servers */
 	uint32_t inflight_max;	  /* requests queued or unanswered per server connection */
 	uint32_t value_max_bytes; /* one value or bulk argument                      */
