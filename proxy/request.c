@@ -12,6 +12,13 @@ struct request *request_new(struct core *core, const struct op_info *info)
 	return req;
 }
 
+void request_leave_view(struct request *req)
+{
+	struct view *view = req->view;
+	req->view = NULL;
+	if (view) view_unref(view);
+}
+
 static void request_free(struct core *core, struct request *req)
 {
 	if (req->sent_buf) buf_unref(req->sent_buf);

@@ -105,6 +105,9 @@ void request_drop(struct core *core, struct request *req);
 /* The connection lets go. */
 void request_unqueue(struct core *core, struct request *req);
 
+/* It has its answer, and nothing of it needs servers any more. */
+void request_leave_view(struct request *req);
+
 /* Pass the answer to the topmost frame. */
 static inline void request_reply(struct request *req, const struct answer *a)
 {
