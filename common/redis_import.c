@@ -8,40 +8,48 @@
 	" return redis.error_reply('EPOCH is not '..ARGV[1])" \
 	" end\n"
 
+/* clang-format off */
+
 /* ARGV[2]: most bytes. MEMORY USAGE shows a key that has expired, DUMP does not. Before 7.0 there
  * is no PEXPIRETIME. */
 static const char dump_script[] =
-    EPOCH_OR_REFUSE "local n=redis.call('MEMORY','USAGE',KEYS[1])\n"
-		    "if not n then return false end\n"
-		    "local max=tonumber(ARGV[2])\n"
-		    "if max>0 and n>max then return redis.error_reply('BIGKEY '..n..' bytes') end\n"
-		    "local v=redis.call('DUMP',KEYS[1])\n"
-		    "if not v then return false end\n"
-		    "local e=redis.pcall('PEXPIRETIME',KEYS[1])\n"
-		    "if type(e)=='table' then\n"
-		    " e=redis.call('PTTL',KEYS[1])\n"
-		    " if e>=0 then\n"
-		    "  local t=redis.call('TIME')\n"
-		    "  e=t[1]*1000+math.floor(t[2]/1000)+e\n"
-		    " end\n"
-		    "end\n"
-		    "return {v,e}";
+	EPOCH_OR_REFUSE
+	"local n=redis.call('MEMORY','USAGE',KEYS[1])\n"
+	"if not n then return false end\n"
+	"local max=tonumber(ARGV[2])\n"
+	"if max>0 and n>max then return redis.error_reply('BIGKEY '..n..' bytes') end\n"
+	"local v=redis.call('DUMP',KEYS[1])\n"
+	"if not v then return false end\n"
+	"local e=redis.pcall('PEXPIRETIME',KEYS[1])\n"
+	"if type(e)=='table' then\n"
+	" e=redis.call('PTTL',KEYS[1])\n"
+	" if e>=0 then\n"
+	"  local t=redis.call('TIME')\n"
+	"  e=t[1]*1000+math.floor(t[2]/1000)+e\n"
+	" end\n"
+	"end\n"
+	"return {v,e}";
 
 /* ARGV[2]: expiry, ARGV[3]: the value. The mark comes last: were it first, a RESTORE that fails
  * would leave a key that counts as moved and is nowhere but at the source, where it is unlinked
  * next. */
 static const char restore_script[] =
-    EPOCH_OR_REFUSE "if redis.call('HEXISTS',KEYS[3],KEYS[1])==1 then return 0 end\n"
-		    "local n=0\n"
-		    "if redis.call('EXISTS',KEYS[1])==0 then\n"
-		    " if tonumber(ARGV[2])<0 then redis.call('RESTORE',KEYS[1],0,ARGV[3])\n"
-		    " else redis.call('RESTORE',KEYS[1],ARGV[2],ARGV[3],'ABSTTL') end\n"
-		    " n=1\n"
-		    "end\n"
-		    "redis.call('HSET',KEYS[3],KEYS[1],1)\n"
-		    "return n";
+	EPOCH_OR_REFUSE
+	"if redis.call('HEXISTS',KEYS[3],KEYS[1])==1 then return 0 end\n"
+	"local n=0\n"
+	"if ARGV[3]~='' and redis.call('EXISTS',KEYS[1])==0 then\n"
+	" if tonumber(ARGV[2])<0 then redis.call('RESTORE',KEYS[1],0,ARGV[3])\n"
+	" else redis.call('RESTORE',KEYS[1],ARGV[2],ARGV[3],'ABSTTL') end\n"
+	" n=1\n"
+	"end\n"
+	"redis.call('HSET',KEYS[3],KEYS[1],1)\n"
+	"return n";
 
-static const char unlink_script[] = EPOCH_OR_REFUSE "return redis.call('UNLINK',KEYS[1])";
+static const char unlink_script[] =
+	EPOCH_OR_REFUSE
+	"return redis.call('UNLINK',KEYS[1])";
+
+/* clang-format on */
 
 #ifdef TWINRING_MUTATIONS
 /* The scripts with a rule off. They return what follows first. */

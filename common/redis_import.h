@@ -45,7 +45,8 @@ struct redis_dump {
  * dumped; 0: no limit. */
 void redis_import_put_dump(struct scratch *out, struct slice key, const char *mark,
 			   uint64_t max_bytes);
-/* All but the end, which is dump->value. */
+/* All but the end, which is dump->value. With an empty one ("\r\n"): only set the mark, so that no
+ * late restore brings the key. */
 void redis_import_put_restore(struct scratch *out, struct slice key, const char *mark,
 			      const struct redis_dump *dump);
 void redis_import_put_unlink(struct scratch *out, struct slice key, const char *mark);

@@ -6,6 +6,7 @@
 
 #include "common/codec_resp.h"
 #include "common/mutation.h"
+#include "common/redis_import.h"
 
 /* --- the rules -------------------------------------------------------------------------------- */
 
@@ -146,7 +147,8 @@ static void redis_on_import(struct redis_flow *f, const struct import_end *end)
 		redis_import_next(f);
 		break;
 	case IMPORT_TOO_BIG:
-		if (f->info->access == OP_READ && f->imported == 0 && f->whole) redis_held(f);
+		if (import_may_drop(f)) redis_import_next(f); /* the leader was a read */
+		else if (f->info->access == OP_READ && f->imported == 0 && f->whole) redis_held(f);
 		else
 			redis_try_again(f, "the key is over the pool's move_max_bytes: it cannot "
 					   "be written to before it was moved");
@@ -278,6 +280,8 @@ void dual_redis_send(const struct dual_way *way, struct request *req)
 	const struct dest *out = dual_redis_out(way, rule);
 	if (rule == REDIS_REFUSE) {
 		request_fail_later(core, req, ERR_FENCED, NULL);
+	} else if (redis_import_is_ours(req->key)) {
+		request_fail_later(core, req, ERR_MOVING, NULL);
 	} else if (out) {
 		request_fail_later(core, req, ERR_TKO, out->server->spec->ring_name);
 	} else if (rule == REDIS_AT_A && !flow_is_ahead(core, req)) {

@@ -47,6 +47,7 @@ struct redis_flow {
 	/* dual_redis_import.c's own, while it waits for an import */
 	const struct redis_key *key;
 	import_done_fn done;
+	bool drops; /* it brings the mark alone: the value is given up */
 	uint64_t key_hash;
 	LIST_ENTRY(redis_flow) leader;	     /* it imports, and others wait for it ... */
 	STAILQ_HEAD(, redis_flow) followers; /* ... in the order in which they came    */
@@ -56,6 +57,9 @@ struct redis_flow {
 /* Bring `key` from key->b to f->base.a, or wait for the flow that is at it. `done` is called later,
  * once. */
 void import_start(struct redis_flow *f, const struct redis_key *key, import_done_fn done);
+
+/* Too large to be moved is no obstacle for it. */
+bool import_may_drop(const struct redis_flow *f);
 
 /* A flow for a request whose moving keys are keys[0..count), which are copied; all have the owner
  * `a` in the end. `rule` as below. */

@@ -4,6 +4,9 @@
  * keeps the key until a has it and its mark, and the client's command waits until b has let go.
  * Should any step fail, the command fails as well; the next one that touches the key takes it up
  * where this one stopped.
+ *
+ * A key that is too large to be moved while clients wait stays where it is, readable. A cache
+ * cannot wait for a mover: there a write drops it, with the same steps and no value.
  */
 #include "proxy/routes/dual_redis.h"
 
@@ -46,6 +49,11 @@ static struct redis_flow *import_leader(struct imports *all, const struct redis_
 	return NULL;
 }
 
+static void import_count(const struct redis_flow *f, enum pool_metric m)
+{
+	metric_add(&f->base.pool->stats->slots[f->base.core->index].m[m], 1);
+}
+
 static void import_tell(struct redis_flow *f, const struct import_end *end)
 {
 	import_done_fn done = f->done;
@@ -58,6 +66,7 @@ static void import_finish(struct redis_flow *f, const struct import_end *end)
 {
 	STAILQ_HEAD(, redis_flow) followers = STAILQ_HEAD_INITIALIZER(followers);
 	struct redis_flow *next;
+	if (end->how == IMPORT_UNSURE) import_count(f, POOL_import_errors);
 	LIST_REMOVE(f, leader);
 	STAILQ_CONCAT(&followers, &f->followers);
 	import_tell(f, end); /* which may end it */
@@ -112,9 +121,12 @@ static bool import_ends(struct redis_flow *f, enum redis_import_result result,
 static void import_on_unlink(struct flow *flow, const struct answer *a)
 {
 	struct redis_flow *f = (struct redis_flow *)flow;
-	if (a->err) import_fail(f, a);
-	else if (!import_ends(f, redis_import_read(IMPORT_UNLINK, a->bytes, NULL), a))
+	if (a->err) {
+		import_fail(f, a);
+	} else if (!import_ends(f, redis_import_read(IMPORT_UNLINK, a->bytes, NULL), a)) {
+		import_count(f, f->drops ? POOL_import_drops : POOL_imported);
 		import_finish(f, &(struct import_end){ .how = IMPORT_MOVED });
+	}
 }
 
 static void import_on_restore(struct flow *flow, const struct answer *a)
@@ -132,6 +144,11 @@ static void import_on_restore(struct flow *flow, const struct answer *a)
 		  (struct slice){ 0 }, NULL, import_on_unlink);
 }
 
+bool import_may_drop(const struct redis_flow *f)
+{
+	return !f->transition->rules.storage && f->info->access != OP_READ;
+}
+
 static void import_on_dump(struct flow *flow, const struct answer *a)
 {
 	struct redis_flow *f = (struct redis_flow *)flow;
@@ -141,7 +158,10 @@ static void import_on_dump(struct flow *flow, const struct answer *a)
 		import_fail(f, a);
 		return;
 	}
-	if (import_ends(f, redis_import_read(IMPORT_DUMP, a->bytes, &dump), a)) return;
+	enum redis_import_result result = redis_import_read(IMPORT_DUMP, a->bytes, &dump);
+	f->drops = result == IMPORT_BIG && import_may_drop(f);
+	if (f->drops) dump = (struct redis_dump){ SLICE("\r\n"), -1 };
+	else if (import_ends(f, result, a)) return;
 	scratch_clear(out);
 	redis_import_put_restore(out, f->key->name, import_mark(f), &dump);
 	flow_call(flow, flow->a, redis_import_op(IMPORT_RESTORE), scratch_slice(out), dump.value,

@@ -7,7 +7,7 @@
  */
 #include "proxy/routes/dual_redis.h"
 
-#include "common/resp_commands.h"
+#include "common/redis_import.h"
 
 /* What the keys of one request have in common. */
 struct redis_survey {
@@ -17,6 +17,7 @@ struct redis_survey {
 	struct dest *a, *b;	     /* the first key's                      */
 	bool same_a, same_b;	     /* all others' too                      */
 	bool homeless;		     /* some key has no server               */
+	bool ours;		     /* some key is not to be touched        */
 	const struct dest *out;	     /* one that is needed, and ejected      */
 };
 
@@ -48,6 +49,7 @@ static struct redis_survey survey(const struct route *r, struct view *view,
 	for (uint32_t i = 0; i < cmd->key_count; i++) {
 		struct dual_way way;
 		bool moves = dual_way_of(r, view, command_key(cmd, i), &way);
+		s.ours |= redis_import_is_ours(command_key(cmd, i));
 		survey_add(&s, &way, moves, cmd->info);
 	}
 	return s;
@@ -59,7 +61,7 @@ static enum err survey_verdict(const struct redis_survey *s, const struct op_inf
 	bool whole = info->route == OP_SAME;
 	if (s->rules[REDIS_REFUSE]) return ERR_FENCED;
 	if (whole && !s->same_a && !s->same_b) return ERR_CROSS_SLOT;
-	if (s->rules[REDIS_PARK]) return ERR_MOVING;
+	if (s->rules[REDIS_PARK] || s->ours) return ERR_MOVING;
 	if (s->out) return ERR_TKO;
 	if (!whole) return ERR_NONE;
 	/* Some are read where they are and some where they go: not of one moment. */

@@ -315,6 +315,53 @@ START_TEST(large_keys_are_read_where_they_are)
 }
 END_TEST
 
+/* A cache has no mover to wait for: the write drops the key, marked as any other. */
+START_TEST(large_keys_of_a_cache_are_dropped_by_writes)
+{
+	struct redis_dump none = { SLICE("\r\n"), -1 };
+	struct scratch want = { 0 };
+	struct sock *c = start("\"phase\": \"dual\", \"mode\": \"cache\", \"mark\": \"7.3\", "
+			       "\"move_max_bytes\": 1000");
+	struct sock *d = sim_client();
+	ask(c, "GET %s", k);
+	ask(d, "SET %s x", k);
+	asked_dump(OLD, k);
+	sim_send(OLD, "-BIGKEY 2000 bytes\r\n");
+	sock_take(OLD, OLD->out_n); /* the held read, and a dump for the write */
+	sim_send(OLD, HELD("1", "$1\r\no\r\n") "-BIGKEY 2000 bytes\r\n");
+	sim_expect(c, "$1\r\no\r\n");
+	redis_import_put_restore(&want, slice_of(k), "7.3", &none);
+	scratch_puts(&want, none.value);
+	sim_expect_bytes(NEW, want.p, want.n);
+	scratch_fini(&want);
+	sim_send(NEW, ":0\r\n");
+	asked_unlink(OLD, k);
+	sim_send(OLD, ":1\r\n");
+	asked(NEW, "SET %s x", k);
+	sim_send(NEW, "+OK\r\n");
+	sim_expect(d, "+OK\r\n");
+	nothing_left();
+}
+END_TEST
+
+START_TEST(our_own_keys_do_not_move)
+{
+	char name[64];
+	struct sock *c = start(RULES("dual"));
+	for (uint32_t i = 0;; i++) {
+		uint64_t rng = 1;
+		snprintf(name, sizeof(name), "twinring:%u", i);
+		if (route_locate(worker_entry(sim.w, 0), slice_of(name), &rng)->per_key) break;
+	}
+	ask(c, "GET %s", name);
+	error_is(c, "-TRYAGAIN ");
+	ask(c, "EVAL s 2 %s %s", k, name);
+	error_is(c, "-TRYAGAIN ");
+	silent(OLD);
+	nothing_left();
+}
+END_TEST
+
 START_TEST(one_import_for_all_who_wait)
 {
 	struct sock *c = start(RULES("dual")), *d = sim_client();
@@ -823,6 +870,8 @@ int main(void)
 	tcase_add_loop_test(t, a_step_that_fails_is_the_commands_failure, 0,
 			    sizeof(failures) / sizeof(failures[0]));
 	tcase_add_test(t, large_keys_are_read_where_they_are);
+	tcase_add_test(t, large_keys_of_a_cache_are_dropped_by_writes);
+	tcase_add_test(t, our_own_keys_do_not_move);
 	tcase_add_test(t, one_import_for_all_who_wait);
 	tcase_add_test(t, a_failed_import_is_told_to_all_who_wait);
 	tcase_add_test(t, a_pipeline_asks_the_source_once);

@@ -388,6 +388,21 @@ START_TEST(failed_restore_leaves_no_mark)
 }
 END_TEST
 
+START_TEST(a_mark_without_a_value)
+{
+	fresh();
+	says(SOURCE, "SET k v", "+OK\r\n");
+	struct redis_dump d, none = { SLICE("\r\n"), -1 };
+	bool did;
+	ck_assert_int_eq(dump("k", "7.3", 0, &d), IMPORT_OK);
+	ck_assert_int_eq(restore("k", "7.3", &none, &did), IMPORT_OK);
+	ck_assert(!did);
+	ck_assert_int_eq(restore("k", "7.3", &d, &did), IMPORT_OK);
+	ck_assert(!did);
+	says(TARGET, "EXISTS k", ":0\r\n");
+}
+END_TEST
+
 START_TEST(our_keys_are_known)
 {
 	ck_assert(redis_import_is_ours(SLICE("twinring:epoch")));
@@ -415,6 +430,7 @@ int main(void)
 	tcase_add_test(t, moved_once_is_moved_for_the_epoch);
 	tcase_add_test(t, present_target_is_kept_and_marked);
 	tcase_add_test(t, failed_restore_leaves_no_mark);
+	tcase_add_test(t, a_mark_without_a_value);
 	tcase_add_test(t, our_keys_are_known);
 	suite_add_tcase(s, t);
 	SRunner *r = srunner_create(s);
