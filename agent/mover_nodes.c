@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 
 #include "agent/mover_impl.h"
@@ -9,6 +10,7 @@
 /* Where the data is: the same for both rings, whatever the server is called there. */
 static bool same_place(const struct mover_node *n, const struct server_spec *s, uint32_t db)
 {
+	assert(n->host && s->host);
 	return n->port == s->port && n->db == db && !strcmp(n->host, s->host);
 }
 

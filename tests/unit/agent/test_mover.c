@@ -286,9 +286,15 @@ static void mc_fill(int keys)
 	for (uint32_t i = 0; i < server_count; i++) mc_sync(&clients[i]);
 }
 
+/* `make check-long` has it in full size. */
+static int many_keys(void)
+{
+	return getenv("TWINRING_LONG") ? 500000 : 30000;
+}
+
 START_TEST(mc_moves)
 {
-	enum { KEYS = 100000 };
+	const int KEYS = many_keys();
 	const char *taken = moving_key();
 	mc_fill(KEYS);
 	mc_set(target_of(taken), taken, 1, 0, "newer");
@@ -439,6 +445,286 @@ START_TEST(mc_that_cannot_list)
 }
 END_TEST
 
+/* --- a source that answers when the test wants ------------------------------------------------ */
+
+/* Has one key, and says so; what happens between its answer to the reader and the answer's arrival
+ * is the test's. */
+static struct slow_source {
+	struct fake fake;
+	struct io_watch watches[8];
+	int fds[8], count;
+	const char *key;
+	void (*meanwhile)(const char *key);
+	int reads;
+} slow;
+
+static void slow_on_data(int fd, short what, void *owner)
+{
+	(void)what;
+	struct slow_source *s = owner;
+	char data[1024], line[400];
+	ssize_t n = read(fd, data, sizeof(data) - 1);
+	if (n <= 0) {
+		for (int i = 0; i < s->count; i++)
+			if (s->fds[i] == fd) io_watch_stop(&s->watches[i]);
+		return;
+	}
+	data[n] = '\0';
+	if (!strcmp(data, "version\r\n")) fake_say(fd, "VERSION 1.6.18\r\n");
+	else if (!strcmp(data, "stats\r\n"))
+		fake_say(fd, "STAT version 1.6.18\r\nSTAT curr_items 1\r\nEND\r\n");
+	else if (!strncmp(data, "lru_crawler", 11)) {
+		snprintf(line, sizeof(line), "key=%s exp=-1 la=1 cas=9 fetch=no cls=1 size=60\n",
+			 s->key);
+		fake_say(fd, line);
+		fake_say(fd, "END\r\n");
+	} else {
+		snprintf(line, sizeof(line), "mg %s v f t\r\n", s->key);
+		ck_assert_str_eq(data, line);
+		s->reads++;
+		s->meanwhile(s->key);
+		fake_say(fd, "VA 3 f7 t-1\r\nold\r\n");
+	}
+}
+
+static void slow_on_accept(int fd, short what, void *owner)
+{
+	(void)what;
+	struct slow_source *s = owner;
+	int conn = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	ck_assert_int_ge(conn, 0);
+	ck_assert_int_lt(s->count, 8);
+	s->fds[s->count] = conn;
+	io_watch_init(&s->watches[s->count], &loop, conn, slow_on_data, s);
+	io_watch_set(&s->watches[s->count++], IO_READ);
+}
+
+static void nothing_happens(const char *key)
+{
+	(void)key;
+}
+
+static void somebody_writes(const char *key)
+{
+	mc_set(target_of(key), key, 0, 0, "new");
+	mc_sync(target_of(key));
+}
+
+static void somebody_deletes(const char *key)
+{
+	char line[64];
+	fprintf(target_of(key)->out, "md %s\r\n", key);
+	ck_assert_str_eq(rig_ask(target_of(key), line, sizeof(line)), "HD");
+}
+
+static void somebody_deletes_and_asks(const char *key)
+{
+	char line[64];
+	somebody_deletes(key);
+	fprintf(target_of(key)->out, "mg %s c N30\r\n", key);
+	ck_assert_ptr_nonnull(strstr(rig_ask(target_of(key), line, sizeof(line)), "W"));
+}
+
+static const struct {
+	void (*meanwhile)(const char *key);
+	const char *left; /* at the target */
+	int moved;
+} races[] = {
+	{ nothing_happens, "old", 1 },
+	{ somebody_writes, "new", 0 },
+	{ somebody_deletes, "", 0 },
+	{ somebody_deletes_and_asks, "", 0 },
+};
+
+START_TEST(mc_what_is_newer_stays)
+{
+	memset(&slow, 0, sizeof(slow));
+	slow.meanwhile = races[_i].meanwhile;
+	slow.key = strdup(moving_key());
+	struct server_spec *source = from.servers;
+	while (source->port != rig_owner(&from, slow.key)) source++;
+	/* the names stay, and so does the ring; only where the source is changes */
+	slow.fake.fd = fake_bind(&slow.fake.port);
+	ck_assert_int_eq(listen(slow.fake.fd, 16), 0);
+	io_watch_init(&slow.fake.watch, &loop, slow.fake.fd, slow_on_accept, &slow);
+	io_watch_set(&slow.fake.watch, IO_READ);
+	to.servers[source - from.servers].port = slow.fake.port;
+	source->port = slow.fake.port;
+	ck_assert_int_eq(run_job(MOVER_MOVE), races[_i].moved);
+	ck_assert_int_eq(slow.reads, 1);
+	ck_assert_str_eq(mc_get(client_of(rig_owner(&to, slow.key)), slow.key, NULL, NULL),
+			 races[_i].left);
+	for (int i = 0; i < slow.count; i++) {
+		io_watch_stop(&slow.watches[i]);
+		close(slow.fds[i]);
+	}
+	io_watch_stop(&slow.fake.watch);
+	close(slow.fake.fd);
+	free((char *)slow.key);
+}
+END_TEST
+
+/* --- with proxies at work --------------------------------------------------------------------- */
+
+enum { WRITERS = 2, BUSY_KEYS = 1500, BUSY_ROUNDS = 4, BUSY_US = 100 };
+
+/* Does with moving keys what proxies do in DUAL, and checks what it sees: a key's values are
+ * numbered, and none below `floor` may be seen again. */
+struct writer {
+	pthread_t thread;
+	_Atomic bool stop;
+	unsigned seed;
+	int first; /* every WRITERS-th key is its own */
+	struct rig_client own[RIG_SERVERS];
+	long floor[BUSY_KEYS], version[BUSY_KEYS];
+	char keys[BUSY_KEYS][24];
+	long ops, promoted;
+	const char *mark;
+	char wrong[200]; /* "": nothing */
+};
+
+static struct rig_client *own_client(struct writer *w, const struct rig_client *c)
+{
+	return &w->own[c - clients];
+}
+
+static void writer_init(struct writer *w, int first)
+{
+	memset(w, 0, sizeof(*w));
+	w->first = first;
+	w->seed = (unsigned)first + 1;
+	for (uint32_t i = 0; i < server_count; i++) rig_connect(&w->own[i], servers[i].port);
+	for (int k = 0, i = 0; k < BUSY_KEYS; i++)
+		if (moves(name_of(i))) snprintf(w->keys[k++], sizeof(w->keys[0]), "%s", name_of(i));
+}
+
+static void writer_start(struct writer *w, void *(*run)(void *))
+{
+	w->stop = false;
+	ck_assert_int_eq(pthread_create(&w->thread, NULL, run, w), 0);
+}
+
+static void writer_stop(struct writer *w)
+{
+	w->stop = true;
+	pthread_join(w->thread, NULL);
+}
+
+static void writer_fini(struct writer *w)
+{
+	for (uint32_t i = 0; i < server_count; i++) rig_hang_up(&w->own[i]);
+	ck_assert_int_gt(w->ops, 1000);
+}
+
+static void mc_tell(struct rig_client *c, const char *key, const char *command, const char *rest)
+{
+	char line[100];
+	fprintf(c->out, "%s %s%s\r\n", command, key, rest);
+	rig_ask(c, line, sizeof(line));
+}
+
+/* The number of a value that is there, else -1. *token_out: the lease, 0: not ours. */
+static long mc_number(struct rig_client *c, const char *key, const char *flags,
+		      unsigned long long *token_out)
+{
+	char line[100], value[100];
+	unsigned n;
+	fprintf(c->out, "mg %s v c%s\r\n", key, flags);
+	rig_ask(c, line, sizeof(line));
+	*token_out = 0;
+	if (sscanf(line, "VA %u", &n) != 1) return -1;
+	rig_line(c, value, sizeof(value));
+	if (strchr(line, 'W')) *token_out = strtoull(strchr(line, 'c') + 1, NULL, 10);
+	return strchr(line, 'W') || strchr(line, 'Z') ? -1 : atol(value);
+}
+
+static void mc_read(struct writer *w, int k, struct rig_client *o, struct rig_client *n)
+{
+	unsigned long long token, ignored;
+	char rest[80];
+	const char *key = w->keys[k];
+	long v = mc_number(n, key, " N5", &token);
+	if (v < 0) {
+		v = mc_number(o, key, "", &ignored);
+		if (token && v < 0) snprintf(rest, sizeof(rest), " C%llu", token);
+		else if (token) snprintf(rest, sizeof(rest), " 12 C%llu\r\n%012ld", token, v);
+		if (token) mc_tell(n, key, v < 0 ? "md" : "ms", rest);
+		w->promoted += token && v >= 0;
+	}
+	if (v >= 0 && v < w->floor[k])
+		snprintf(w->wrong, sizeof(w->wrong), "%s: %ld after %ld", key, v, w->floor[k]);
+}
+
+static void *mc_writer(void *arg)
+{
+	struct writer *w = arg;
+	for (; !w->stop && !w->wrong[0]; w->ops++) {
+		int k =
+		    (int)((unsigned)rand_r(&w->seed) % (BUSY_KEYS / WRITERS)) * WRITERS + w->first;
+		struct rig_client *o = own_client(w, source_of(w->keys[k]));
+		struct rig_client *n = own_client(w, target_of(w->keys[k]));
+		char value[32];
+		usleep(BUSY_US); /* leave some keys to the mover */
+		switch (rand_r(&w->seed) % 8) {
+		case 0:
+		case 1:
+		case 2:
+			mc_tell(o, w->keys[k], "md", "");
+			w->floor[k] = ++w->version[k];
+			snprintf(value, sizeof(value), " 12\r\n%012ld", w->version[k]);
+			mc_tell(n, w->keys[k], "ms", value);
+			break;
+		case 3:
+			mc_tell(o, w->keys[k], "md", "");
+			mc_tell(n, w->keys[k], "md", "");
+			w->floor[k] = ++w->version[k];
+			break;
+		case 4: mc_tell(n, w->keys[k], "md", ""); break; /* evicted */
+		default: mc_read(w, k, o, n); break;
+		}
+	}
+	return NULL;
+}
+
+/* A new value of each of a writer's keys, at the source. */
+static void mc_seed(struct writer *w)
+{
+	char value[32];
+	for (int k = w->first; k < BUSY_KEYS; k += WRITERS) {
+		w->floor[k] = ++w->version[k];
+		snprintf(value, sizeof(value), "%012ld", w->version[k]);
+		mc_tell(target_of(w->keys[k]), w->keys[k], "md", "");
+		mc_set(source_of(w->keys[k]), w->keys[k], 0, 0, value);
+	}
+	for (uint32_t i = 0; i < server_count; i++) mc_sync(&clients[i]);
+}
+
+/* Nothing is, or was, too old. */
+static void mc_look(struct writer *w)
+{
+	for (int k = w->first; k < BUSY_KEYS; k += WRITERS)
+		mc_read(w, k, own_client(w, source_of(w->keys[k])),
+			own_client(w, target_of(w->keys[k])));
+	ck_assert_str_eq(w->wrong, "");
+}
+
+START_TEST(mc_moves_while_proxies_work)
+{
+	static struct writer writers[WRITERS];
+	json_int_t moved = 0;
+	for (int i = 0; i < WRITERS; i++) writer_init(&writers[i], i);
+	for (int round = 0; round < BUSY_ROUNDS; round++) {
+		for (int i = 0; i < WRITERS; i++) mc_seed(&writers[i]);
+		for (int i = 0; i < WRITERS; i++) writer_start(&writers[i], mc_writer);
+		moved += run_job(MOVER_MOVE);
+		for (int i = 0; i < WRITERS; i++) writer_stop(&writers[i]);
+		for (int i = 0; i < WRITERS; i++) mc_look(&writers[i]);
+	}
+	for (int i = 0; i < WRITERS; i++) writer_fini(&writers[i]);
+	ck_assert_int_gt(moved, BUSY_ROUNDS * BUSY_KEYS / 4);
+}
+END_TEST
+
 /* --- Redis ------------------------------------------------------------------------------------ */
 
 /* Answers are read by redis_sync(). */
@@ -516,7 +802,7 @@ static void redis_check(int keys, int step)
 
 START_TEST(redis_moves)
 {
-	enum { KEYS = 100000 };
+	const int KEYS = many_keys();
 	redis_fill(KEYS);
 	int moving = moving_count(KEYS);
 	struct mover_plan check = plan_of(MOVER_CHECK_EMPTY);
@@ -695,6 +981,107 @@ START_TEST(redis_of_another_database_with_a_password)
 }
 END_TEST
 
+/* --- with proxies at work, again -------------------------------------------------------------- */
+
+/* Sends what is in `request`; the first line of the answer. */
+static const char *script_ask(struct rig_client *c, struct scratch *request, char *line, size_t cap)
+{
+	fwrite(request->p, 1, request->n, c->out);
+	scratch_clear(request);
+	return rig_ask(c, line, cap);
+}
+
+/* As a proxy does before it runs anything at `n`. */
+static bool redis_import_key(struct rig_client *o, struct rig_client *n, const char *mark,
+			     struct slice key)
+{
+	char line[200], value[300];
+	struct scratch request = { 0 };
+	bool good = false;
+	redis_import_put_dump(&request, key, mark, 0);
+	script_ask(o, &request, line, sizeof(line));
+	if (line[0] == '$') good = true; /* nil: not there (any more) */
+	else if (line[0] == '*') {
+		rig_line(o, line, sizeof(line));
+		struct redis_dump dump = { { value, strtoull(line + 1, NULL, 10) + 2 }, -1 };
+		bool read = fread(value, 1, dump.value.n, o->in) == dump.value.n;
+		rig_line(o, line, sizeof(line));
+		redis_import_put_restore(&request, key, mark, &dump);
+		scratch_puts(&request, dump.value);
+		good = read && script_ask(n, &request, line, sizeof(line))[0] == ':';
+		redis_import_put_unlink(&request, key, mark);
+		good = good && script_ask(o, &request, line, sizeof(line))[0] == ':';
+	}
+	scratch_fini(&request);
+	return good;
+}
+
+/* Counts up, and deletes now and then; what it counted must be what is there. */
+static void *redis_writer(void *arg)
+{
+	struct writer *w = arg;
+	char line[200];
+	for (; !w->stop && !w->wrong[0]; w->ops++) {
+		int k =
+		    (int)((unsigned)rand_r(&w->seed) % (BUSY_KEYS / WRITERS)) * WRITERS + w->first;
+		const char *key = w->keys[k];
+		struct rig_client *o = own_client(w, source_of(key)),
+				  *n = own_client(w, target_of(key));
+		bool delete = rand_r(&w->seed) % 8 == 0;
+		usleep(BUSY_US);
+		if (!redis_import_key(o, n, w->mark, slice_of(key)))
+			snprintf(w->wrong, sizeof(w->wrong), "%s: import failed", key);
+		fprintf(n->out, "%s %s\r\n", delete ? "DEL" : "INCR", key);
+		rig_ask(n, line, sizeof(line));
+		w->version[k] = delete ? 0 : w->version[k] + 1;
+		if (!delete &&atol(line + 1) != w->version[k])
+			snprintf(w->wrong, sizeof(w->wrong), "%s: %.99s instead of %ld", key, line,
+				 w->version[k]);
+	}
+	return NULL;
+}
+
+/* All of a writer's keys are at the source again, with the counts that they had. */
+static void redis_seed(struct writer *w, const char *mark)
+{
+	w->mark = mark;
+	for (int k = w->first; k < BUSY_KEYS; k += WRITERS) {
+		redis_say(target_of(w->keys[k]), "DEL %s", w->keys[k]);
+		redis_say(source_of(w->keys[k]), "SET %s %ld", w->keys[k], w->version[k]);
+	}
+	redis_sync();
+}
+
+START_TEST(redis_moves_while_proxies_work)
+{
+	static struct writer writers[WRITERS];
+	char mark[16] = MARK;
+	json_int_t moved = 0;
+	struct mover_plan plan = plan_of(MOVER_MOVE);
+	for (int i = 0; i < WRITERS; i++) writer_init(&writers[i], i);
+	for (int round = 0; round < BUSY_ROUNDS; round++) {
+		snprintf(mark, sizeof(mark), "7.%d", round);
+		plan.mark = mark;
+		put_marks(mark);
+		for (int i = 0; i < WRITERS; i++) redis_seed(&writers[i], mark);
+		for (int i = 0; i < WRITERS; i++) writer_start(&writers[i], redis_writer);
+		moved += run_plan(&plan);
+		ck_assert_msg(job.ok, "%s", job.why);
+		run_job(MOVER_CHECK_EMPTY);
+		for (int i = 0; i < WRITERS; i++) writer_stop(&writers[i]);
+		for (int i = 0; i < WRITERS; i++) ck_assert_str_eq(writers[i].wrong, "");
+	}
+	for (int i = 0; i < WRITERS; i++) writer_fini(&writers[i]);
+	ck_assert_int_gt(moved, BUSY_ROUNDS * BUSY_KEYS / 4);
+	for (int i = 0; i < WRITERS; i++)
+		for (int k = i; k < BUSY_KEYS; k += WRITERS) {
+			const char *v =
+			    redis_get(target_of(writers[i].keys[k]), "GET", writers[i].keys[k], "");
+			ck_assert_int_eq(atol(v), writers[i].version[k]);
+		}
+}
+END_TEST
+
 /* --- pace, pause, ends ------------------------------------------------------------------------ */
 
 START_TEST(pace_and_pause)
@@ -860,6 +1247,8 @@ int main(void)
 	tcase_add_test(t, mc_scrubs_targets);
 	tcase_add_test(t, mc_scrub_of_a_new_empty_server_asks_for_no_list);
 	tcase_add_test(t, mc_that_cannot_list);
+	tcase_add_loop_test(t, mc_what_is_newer_stays, 0, sizeof(races) / sizeof(races[0]));
+	tcase_add_test(t, mc_moves_while_proxies_work);
 	suite_add_tcase(s, t);
 	t = tcase_create("redis");
 	tcase_add_checked_fixture(t, setup_redis, teardown);
@@ -872,6 +1261,7 @@ int main(void)
 	tcase_add_test(t, redis_another_mark);
 	tcase_add_test(t, redis_restarted_in_the_middle);
 	tcase_add_test(t, redis_of_another_database_with_a_password);
+	tcase_add_test(t, redis_moves_while_proxies_work);
 	tcase_add_test(t, pace_and_pause);
 	tcase_add_test(t, bytes_per_second);
 	tcase_add_test(t, who_does_not_lead_stops);
