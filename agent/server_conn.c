@@ -101,6 +101,7 @@ static void conn_fail(struct server_conn *c, const char *doing, const char *why)
 	scratch_trim(&c->in, KEEP_BYTES);
 	scratch_trim(&c->out, KEEP_BYTES);
 	c->sent = c->parsed = 0;
+	reply_resume_reset(&c->resume);
 	io_timer_set(&c->timer, c->retry_ms * 1000ull);
 	c->retry_ms = c->retry_ms * 2 < SERVER_RETRY_MAX_MS ? c->retry_ms * 2 : SERVER_RETRY_MAX_MS;
 	struct server_answer none = { .why = text };
