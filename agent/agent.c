@@ -11,7 +11,6 @@
 
 enum {
 	SECOND_US = 1000000,
-	LEASE_MS = 60000,
 	ALARM_SECONDS = 3, /* what is mended by then was only on its way */
 };
 
@@ -25,7 +24,7 @@ void agent_webhook(struct agent *a, const char *event, json_t *body)
  * ----------------------------------------------------------------------------------- */
 
 /* What the tree has not confirmed for too long is pushed as such. */
-static void agent_check_age(struct agent *a)
+void agent_check_age(struct agent *a)
 {
 	uint64_t max_ms = a->config->cache_max_age_ms;
 	bool stale = max_ms > 0 && reader_age_ms(a->reader) > max_ms;
@@ -53,6 +52,12 @@ static void agent_on_topology(void *ctx, const json_t *doc, uint64_t version, bo
 	log_notice("topology %llu%s", (unsigned long long)version,
 		   confirmed ? "" : ", from the cache, not confirmed");
 	push_topology(a->push, doc);
+	/* Proxies cannot say that they follow a transition without a lease for it. */
+	for (uint32_t i = 0; i < t->pool_count; i++)
+		if (t->pools[i].transition && a->connected) {
+			agent_confirm(a);
+			break;
+		}
 	outputs_update(a->outputs, t);
 	if (a->nanny) agent_want_probes(a);
 }
@@ -61,6 +66,7 @@ static void agent_on_read(void *ctx)
 {
 	struct agent *a = ctx;
 	agent_count(&a->metrics, AGENT_METRIC_reads);
+	agent_lease(a);
 	agent_report(a);
 }
 
@@ -132,7 +138,8 @@ static void agent_on_session(void *ctx, enum store_session session)
 	agent_webhook(
 	    a, agent_event_name(a->connected ? AGENT_EVENT_STORE_BACK : AGENT_EVENT_STORE_LOST),
 	    json_object());
-	if (!a->connected) push_lease(a->push, 0);
+	a->synced_us = 0;
+	if (!a->connected) push_lease(a->push, 0, 0);
 }
 
 static void agent_on_change(void *ctx, const char *path)
@@ -148,27 +155,6 @@ static void agent_on_mirror(void *ctx)
 {
 	struct agent *a = ctx;
 	if (a->nanny) agent_want_probes(a);
-}
-
-/* A lease is only given on while the store itself says that what we know is current: a session that
- * seems to live says nothing of the sort. */
-static void agent_on_synced(void *ctx, enum store_rc rc, const struct store_stat *stat,
-			    const char *path)
-{
-	(void)stat;
-	(void)path;
-	struct agent *a = ctx;
-	agent_check_age(a);
-	push_lease(a->push, rc == STORE_OK && reader_current(a->reader) ? LEASE_MS : 0);
-}
-
-static void agent_on_confirm(int fd, short what, void *owner)
-{
-	(void)fd;
-	(void)what;
-	struct agent *a = owner;
-	if (a->connected) store_sync(a->store, agent_on_synced, a);
-	io_timer_set(&a->confirm, a->config->confirm_ms * 1000ull);
 }
 
 static void agent_on_second(int fd, short what, void *owner)
@@ -294,6 +280,7 @@ void agent_free(struct agent **a)
 	webhooks_free(&x->webhooks);
 	agent_close_metrics(x);
 	agent_free_suspects(x);
+	json_decref(x->armed);
 	topology_free(&x->topology);
 	free(x);
 	*a = NULL;

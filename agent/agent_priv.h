@@ -35,6 +35,10 @@ struct agent {
 	bool connected;
 	bool stale; /* what is in force has not been confirmed for too long */
 	struct io_timer second, confirm;
+	/* agent_lease.c: when the store was asked last, and what came of it; clock_now_us(). */
+	bool asking;
+	uint64_t asking_us, asked_us, synced_us;
+	json_t *armed;	     /* {pool: epoch} of transitions that our proxies have leases for */
 	uint64_t started_us; /* monotonic */
 	struct agent_metrics metrics;
 	struct http_pages *pages;
@@ -47,6 +51,13 @@ void agent_webhook(struct agent *a, const char *event, json_t *body);
 
 /* agent_report.c: what this host's proxies have applied. */
 void agent_report(struct agent *a);
+/* What the tree has not confirmed for too long is pushed as such. */
+void agent_check_age(struct agent *a);
+/* agent_lease.c: what may be promised to them. agent_confirm() asks the store, agent_lease() goes
+ * by what is known. */
+void agent_confirm(struct agent *a);
+void agent_lease(struct agent *a);
+void agent_on_confirm(int fd, short what, void *owner);
 /* agent_suspects.c: what they say of servers. */
 void agent_on_health(void *ctx, const char *proxy, const json_t *event);
 void agent_check_suspects(struct agent *a);

@@ -16,6 +16,7 @@ struct kept {
 	bool ephemeral, wanted;
 	bool founding; /* any content will do */
 	bool there;    /* as far as we know, with the data and of this session */
+	bool made;     /* it has been there since the session was last established */
 	bool busy;     /* a write is under way            */
 	bool again;    /* what is wanted changed during it */
 	UT_hash_handle hh;
@@ -45,7 +46,7 @@ static void kept_done(struct kept *x, bool good)
 	bool again = x->again;
 	x->again = false;
 	if (good && !again) {
-		x->there = x->wanted;
+		x->there = x->made = x->wanted;
 		if (!x->wanted) kept_free(x);
 		return;
 	}
@@ -198,6 +199,20 @@ void keeper_each(struct keeper *k, const char *prefix, void (*fn)(void *ctx, con
 	}
 }
 
+bool keeper_wants(const struct keeper *k, const char *path)
+{
+	const struct kept *x;
+	HASH_FIND_STR(k->kept, path, x);
+	return x && x->wanted;
+}
+
+bool keeper_has(const struct keeper *k, const char *path)
+{
+	const struct kept *x;
+	HASH_FIND_STR(k->kept, path, x);
+	return x && x->wanted && x->made && k->connected;
+}
+
 void keeper_session(struct keeper *k, enum store_session session)
 {
 	struct kept *x, *next;
@@ -205,7 +220,7 @@ void keeper_session(struct keeper *k, enum store_session session)
 	if (!k->connected) return;
 	HASH_ITER (hh, k->kept, x, next) {
 		/* Even in the same session: an operator may have removed it meanwhile. */
-		x->there = false;
+		x->there = x->made = false;
 		kept_work(x);
 	}
 }

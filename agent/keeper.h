@@ -20,6 +20,9 @@ void keeper_unset(struct keeper *k, const char *path);
 /* For each wanted path that begins with `prefix`: fn may unset it. */
 void keeper_each(struct keeper *k, const char *prefix, void (*fn)(void *ctx, const char *path),
 		 void *ctx);
+bool keeper_wants(const struct keeper *k, const char *path);
+/* Has it been there since the store was last connected, though perhaps with older content? */
+bool keeper_has(const struct keeper *k, const char *path);
 void keeper_session(struct keeper *k, enum store_session session);
 void keeper_free(struct keeper **k);
 

@@ -192,12 +192,35 @@ static void push_on_lease(int fd, short what, void *owner)
 	push_renew(owner);
 }
 
-void push_lease(struct push *p, uint32_t lease_ms)
+void push_lease(struct push *p, uint32_t lease_ms, uint64_t until_us)
 {
-	if (lease_ms == p->env.lease_ms) return;
+	bool other = lease_ms != p->env.lease_ms || until_us != p->env.until_us;
 	p->env.lease_ms = lease_ms;
-	if (lease_ms) push_renew(p);
-	else io_timer_stop(&p->lease);
+	p->env.until_us = until_us;
+	if (!lease_ms) io_timer_stop(&p->lease);
+	else if (other) push_renew(p);
+}
+
+bool push_leased(const struct push *p, uint64_t version)
+{
+	const struct push_entry *e;
+	TAILQ_FOREACH (e, &p->entries, link)
+		if (!push_peer_foreign(e->peer) && !push_peer_leased(e->peer, version))
+			return false;
+	return true;
+}
+
+uint64_t push_drained_ms(const struct push *p)
+{
+	const struct push_entry *e;
+	uint64_t last = p->env.since_us;
+	TAILQ_FOREACH (e, &p->entries, link) {
+		if (push_peer_foreign(e->peer)) continue;
+		uint64_t at = push_peer_drained_us(e->peer);
+		if (!at) return 0;
+		if (at > last) last = at;
+	}
+	return (last - p->env.since_us) / 1000;
 }
 
 /* --- asking ----------------------------------------------------------------------------------- */

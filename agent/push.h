@@ -48,6 +48,7 @@ struct push_proxy {
 	const char *error; /* why it is silent, refused or behind, or what it says is wrong with
 			    * itself; "" otherwise. As long as name */
 	uint64_t lag_ms;   /* for how long it has not run the newest topology; 0: it does */
+	const char *client_name; /* of its connections to Redis; "": not told. As long as name */
 };
 
 /* NULL: *where_out says why. events' functions may be NULL. A directory that does not exist yet is
@@ -66,10 +67,15 @@ void push_topology(struct push *p, const json_t *topology);
  * proxy that serves takes it; one that starts does not serve by it until it gets a lease. */
 void push_stale(struct push *p, bool stale);
 
-/* Tell every proxy that has applied the newest topology that it may go on for lease_ms, now and
- * every third of that. Those that have not must not be told: what they run may be out of date.
- * 0: stop. */
-void push_lease(struct push *p, uint32_t lease_ms);
+/* Tell proxies that they may go on for lease_ms, now and every third of that, though never beyond
+ * until_us (clock_now_us()). Told are those that run the newest topology and have drained the older
+ * ones, and those whose lease still runs; the others, which ran out of theirs, first have to
+ * follow. lease_ms 0: stop. */
+void push_lease(struct push *p, uint32_t lease_ms, uint64_t until_us);
+
+/* Does every live proxy hold a lease that it was given for `version` or a later one? True when
+ * there is none. */
+bool push_leased(const struct push *p, uint64_t version);
 
 /* At most `max`, sorted by name; returns how many there are. */
 uint32_t push_list(const struct push *p, struct push_proxy *out, uint32_t max);
@@ -78,6 +84,9 @@ uint32_t push_list(const struct push *p, struct push_proxy *out, uint32_t max);
  * to at_least (PUSH_APPLIED or PUSH_DRAINED; less asks for the state alone)? True when there is
  * none; false while the run directory cannot be read. */
 bool push_all(const struct push *p, uint64_t version, enum push_state at_least);
+
+/* How long the slowest took to drain the newest topology, since it was pushed; 0: not all have. */
+uint64_t push_drained_ms(const struct push *p);
 
 const char *push_state_text(enum push_state s);
 

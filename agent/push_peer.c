@@ -31,6 +31,11 @@ struct push_peer {
 	bool has_drained;
 	struct push_key sent, acked;
 	uint64_t drained_version; /* highest known to be drained */
+	uint64_t drained_us;	  /* when that was               */
+	/* It keeps a lease when the connection is lost, and so do we. */
+	uint64_t lease_until_us, leased_version, renewed_us;
+	uint32_t renewed_ms;
+	char client_name[128]; /* of its connections to Redis; "": not told */
 	struct io_timer retry;
 	/* As on_change() was last called for; error cut. */
 	struct {
@@ -107,7 +112,10 @@ static void peer_changed(struct push_peer *p)
 	else if (!p->lost_us) p->lost_us = clock_now_us();
 	if (p->has_acked && p->drained) {
 		uint64_t version = p->acked.order[PUSH_KEY_VERSION];
-		if (!p->has_drained || version > p->drained_version) p->drained_version = version;
+		if (!p->has_drained || version > p->drained_version) {
+			p->drained_version = version;
+			p->drained_us = clock_now_us();
+		}
 		p->has_drained = true;
 	}
 	peer_tell(p);
@@ -122,21 +130,53 @@ static void peer_forget(struct push_peer *p)
 
 /* --- leases ----------------------------------------------------------------------------------- */
 
+/* What counts is what the proxy says that it has: it may refuse to be given any. */
 static void peer_on_lease(void *ctx, const json_t *result, const struct proxy_link_fault *fault)
 {
-	(void)result;
 	struct push_peer *p = ctx;
 	p->renewing = false;
-	if (fault) log_warn("%s: lease: %s: %s", p->name, fault->code, fault->message);
+	if (fault) {
+		log_warn("%s: lease: %s: %s", p->name, fault->code, fault->message);
+		return;
+	}
+	json_int_t ms = json_integer_value(json_object_get(result, "lease_ms"));
+	if (ms <= 0) return;
+	uint64_t until_us = p->renewed_us + p->renewed_ms * 1000ull;
+	uint64_t version = push_key_of(result).order[PUSH_KEY_VERSION];
+	bool news = version > p->leased_version || p->lease_until_us < clock_now_us();
+	if (until_us > p->lease_until_us) p->lease_until_us = until_us;
+	p->leased_version = version;
+	if (news) p->env->on_change(p->env->ctx);
+}
+
+/* Counted from now, before it is on its way: the proxy counts from later. */
+static uint32_t peer_lease_ms(const struct push_peer *p, uint64_t now)
+{
+	const struct push_env *env = p->env;
+	if (!env->lease_ms || env->until_us <= now) return 0;
+	uint64_t left_ms = (env->until_us - now) / 1000;
+	return left_ms < env->lease_ms ? (uint32_t)left_ms : env->lease_ms;
 }
 
 void push_peer_lease(struct push_peer *p)
 {
-	char text[48];
-	if (!p->env->lease_ms || p->renewing || peer_state(p) < PUSH_APPLIED) return;
-	int n = snprintf(text, sizeof(text), "{\"lease_ms\":%u}", p->env->lease_ms);
+	char text[96];
+	uint64_t now = clock_now_us();
+	uint32_t lease_ms = peer_lease_ms(p, now);
+	bool follows = peer_state(p) == PUSH_DRAINED;
+	if (!lease_ms || p->renewing || !push_peer_up(p)) return;
+	if (!follows && p->lease_until_us <= now) return;
+	int n = snprintf(text, sizeof(text), "{\"lease_ms\":%u,\"version\":%llu}", lease_ms,
+			 (unsigned long long)p->acked.order[PUSH_KEY_VERSION]);
+	p->renewed_us = now;
+	p->renewed_ms = lease_ms;
 	p->renewing = proxy_link_call(p->link, "lease.renew", (struct slice){ text, (size_t)n },
 				      peer_on_lease);
+}
+
+bool push_peer_leased(const struct push_peer *p, uint64_t version)
+{
+	return p->leased_version >= version && p->lease_until_us > clock_now_us();
 }
 
 /* --- topologies ------------------------------------------------------------------------------- */
@@ -260,6 +300,8 @@ static void peer_on_up(void *ctx, const json_t *hello)
 		return;
 	}
 	const char *version = json_string_value(json_object_get(hello, "version"));
+	const char *client = json_string_value(json_object_get(hello, "client_name"));
+	snprintf(p->client_name, sizeof(p->client_name), "%.120s", client ? client : "");
 	p->unspoken = !ctlmsg_agree(json_object_get(hello, "protocol"), p->error, sizeof(p->error));
 	if (p->unspoken) {
 		log_warn("%s: process %d, version %s: %s", p->name, p->pid, version ? version : "?",
@@ -268,6 +310,11 @@ static void peer_on_up(void *ctx, const json_t *hello)
 		return;
 	}
 	p->running = push_key_of(json_object_get(hello, "topology")).order[PUSH_KEY_VERSION];
+	/* A lease outlives our connection, but not the proxy. */
+	json_int_t lease_ms =
+	    json_integer_value(json_object_get(json_object_get(hello, "topology"), "lease_ms"));
+	p->lease_until_us = lease_ms > 0 ? clock_now_us() + (uint64_t)lease_ms * 1000 : 0;
+	p->leased_version = 0;
 	log_notice("%s: process %d, version %s, runs topology %llu", p->name, p->pid,
 		   version ? version : "?", (unsigned long long)p->running);
 	proxy_link_call(p->link, "health.subscribe", SLICE("{}"), NULL);
@@ -297,6 +344,7 @@ static void peer_on_drained(struct push_peer *p, const json_t *message)
 	if (!p->has_acked) return;
 	if (push_key_same(&key, &p->acked)) {
 		p->drained = true;
+		if (!push_peer_leased(p, key.order[PUSH_KEY_VERSION])) push_peer_lease(p);
 	} else {
 		/* Someone else pushed something. */
 		p->has_acked = p->drained = false;
@@ -365,9 +413,15 @@ void push_peer_describe(const struct push_peer *p, struct push_proxy *out)
 				    .pid = p->pid,
 				    .state = peer_state(p),
 				    .version = p->running,
-				    .error = peer_error(p) };
+				    .error = peer_error(p),
+				    .client_name = p->client_name };
 	uint64_t since = p->lost_us > p->env->since_us ? p->lost_us : p->env->since_us;
 	if (out->state < PUSH_APPLIED) out->lag_ms = (clock_now_us() - since) / 1000;
+}
+
+uint64_t push_peer_drained_us(const struct push_peer *p)
+{
+	return peer_state(p) == PUSH_DRAINED ? p->drained_us : 0;
 }
 
 bool push_peer_reached(const struct push_peer *p, uint64_t version, enum push_state at_least)

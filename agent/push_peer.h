@@ -36,6 +36,7 @@ struct push_env {
 	uint64_t since_us;
 	bool stale;	   /* not confirmed for too long */
 	uint32_t lease_ms; /* 0: nothing to renew */
+	uint64_t until_us; /* and never beyond    */
 	void (*on_change)(void *ctx);
 	void (*on_look)(void *ctx); /* a link went down: does the process live? */
 	void *ctx;
@@ -58,6 +59,9 @@ void push_peer_topology(struct push_peer *p, bool restored);
 void push_peer_lease(struct push_peer *p);
 
 void push_peer_describe(const struct push_peer *p, struct push_proxy *out);
+bool push_peer_leased(const struct push_peer *p, uint64_t version);
+/* clock_now_us() of when it had drained the newest; 0: it has not. */
+uint64_t push_peer_drained_us(const struct push_peer *p);
 bool push_peer_reached(const struct push_peer *p, uint64_t version, enum push_state at_least);
 
 #endif

@@ -26,7 +26,7 @@ struct reader {
 	struct reader_pool *pools; /* in force, sorted by name */
 	uint32_t pool_count;
 	json_t *routes, *doc;
-	uint64_t version, confirmed_us;
+	uint64_t version, confirmed_us, began_us;
 	/* Monotonic: when what is in force was last known to be what the tree says, or, since then
 	 * only read from the cache, when that was read; and how old it was then. */
 	uint64_t current_us, current_age_us;
@@ -54,6 +54,7 @@ struct found_pool {
 struct round {
 	struct reader *reader;
 	uint32_t outstanding;
+	uint64_t began_us;
 	bool away; /* the store could not be asked: nothing takes effect */
 	struct found_pool *found;
 	uint32_t count;
@@ -337,6 +338,7 @@ static void reader_finish(struct reader *r, struct round *round)
 	reader_note_problem(r, round);
 	json_decref(r->routes);
 	r->routes = json_incref(round->routes);
+	r->began_us = round->began_us;
 	round_free(round);
 	r->confirmed_us = clock_now_us();
 	reader_compose(r, version, true);
@@ -483,6 +485,7 @@ static void reader_start(struct reader *r)
 	struct round *round = calloc(1, sizeof(*round));
 	if (!round) abort();
 	round->reader = r;
+	round->began_us = clock_now_us();
 	round->outstanding = 2;
 	r->round = round;
 	store_get(r->store, "routes", true, round_on_routes, round);
@@ -592,6 +595,11 @@ const char *reader_problem(const struct reader *r)
 const char *reader_alarm(const struct reader *r)
 {
 	return r->alarm;
+}
+
+uint64_t reader_began_us(const struct reader *r)
+{
+	return r->began_us;
 }
 
 uint64_t reader_confirmed_us(const struct reader *r)

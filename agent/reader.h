@@ -59,6 +59,8 @@ const char *reader_cache_problem(const struct reader *r);
 bool reader_current(const struct reader *r);
 /* For how long that has not been so, by way of the cache over restarts, too. */
 uint64_t reader_age_ms(const struct reader *r);
+/* When the last complete reading began, clock_now_us(); 0: none yet. */
+uint64_t reader_began_us(const struct reader *r);
 /* Monotonic us of the last complete reading; 0: none yet. */
 uint64_t reader_confirmed_us(const struct reader *r);
 

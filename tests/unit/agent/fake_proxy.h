@@ -36,6 +36,7 @@ struct fake {
 	struct fake_conn conns[FAKE_CONNS];
 	/* how it behaves */
 	bool mute;	     /* answers nothing                                */
+	bool leaseless;	     /* answers lease.renew without granting any       */
 	bool hold;	     /* answers an apply only when fake_release()d     */
 	bool undrained;	     /* an applied topology is drained later           */
 	bool other_version;  /* claims to have applied something else          */
@@ -117,7 +118,10 @@ static void fake_on_request(struct fake_conn *c, const struct ctlmsg *m, size_t 
 		f->subscriptions += strcmp(m->method, "health.subscribe") == 0;
 		const json_t *ms = json_object_get(m->params, "lease_ms");
 		if (ms) f->lease_ms = json_integer_value(ms);
-		fake_say(c, ctlmsg_result(m->id, NULL));
+		bool lease = ms && !f->leaseless;
+		json_t *result = lease ? fake_state(f) : NULL;
+		if (lease) json_object_set_new(result, "lease_ms", json_integer(f->lease_ms));
+		fake_say(c, ctlmsg_result(m->id, result));
 	}
 }
 

@@ -677,7 +677,7 @@ START_TEST(proxy_of_another_version)
 	struct fake *f = fake_start(&loop, dir, "a", 1);
 	f->lacks = lacking[_i];
 	push_start_patient();
-	push_lease(push, 90);
+	push_lease(push, 90, UINT64_MAX);
 	give(1);
 	await(is("a", state[_i]) && f->accepted > 0);
 	pass_ms(100);
@@ -694,7 +694,7 @@ START_TEST(leases)
 	struct fake *f = fake_start(&loop, dir, "a", 1), *b = fake_start(&loop, dir, "b", 2);
 	b->refuses = "no";
 	push_start_patient();
-	push_lease(push, 150);
+	push_lease(push, 150, UINT64_MAX);
 	await(is("a", PUSH_BEHIND));
 	pass_ms(100);
 	ck_assert_uint_eq(f->leases, 0); /* nothing is known to be in force */
@@ -706,13 +706,49 @@ START_TEST(leases)
 	await(f->leases == before + 4);
 	ck_assert_uint_gt(clock_now_us() - begun, 100000);
 	ck_assert_uint_eq(b->leases, 0); /* what it runs is out of date */
-	push_lease(push, 0);
+	ck_assert(!push_leased(push, 1)); /* b has none */
+	push_lease(push, 0, 0);
 	pass_ms(30);
 	before = f->leases;
 	pass_ms(150);
 	ck_assert_uint_eq(f->leases, before);
 	fake_kill(&f);
 	fake_kill(&b);
+}
+END_TEST
+
+/* A lease counts from when it was confirmed, is given to who has drained, and runs out. */
+START_TEST(leases_run_out)
+{
+	struct fake *f = fake_start(&loop, dir, "a", 1);
+	f->undrained = true;
+	push_start_patient();
+	give(1);
+	await(is("a", PUSH_APPLIED));
+	push_lease(push, 60000, clock_now_us() + 300000);
+	pass_ms(50);
+	ck_assert(f->leases == 0 && !push_leased(push, 1));
+	f->undrained = false;
+	fake_event(f, "drained");
+	await(push_leased(push, 1));
+	ck_assert(f->lease_ms > 0 && f->lease_ms <= 300);
+	ck_assert(!push_leased(push, 2));
+	f->undrained = true; /* with the next one: but its lease still runs */
+	unsigned before = f->leases;
+	give(2);
+	await(push_leased(push, 2) && f->leases > before);
+	await(!push_leased(push, 1));
+	before = f->leases;
+	push_lease(push, 60000, clock_now_us() + 300000);
+	pass_ms(50);
+	ck_assert_uint_eq(f->leases, before); /* it ran out: first it has to drain */
+	f->undrained = false;
+	fake_event(f, "drained");
+	await(push_leased(push, 2));
+	f->leaseless = true;
+	push_lease(push, 60000, clock_now_us() + 50000);
+	await(!push_leased(push, 2));
+	fake_kill(&f);
 }
 END_TEST
 
@@ -786,7 +822,7 @@ START_TEST(real_proxy)
 	if (!binary) return;
 	pid_t pid = proxy_start(binary);
 	push_start(&(struct push_times){ .answer_ms = 2000, .rescan_ms = 200 });
-	push_lease(push, 300);
+	push_lease(push, 300, UINT64_MAX);
 	give_real(5, "127.0.0.1:1:1 a");
 	await(is("p", PUSH_DRAINED) && the("p").pid == pid);
 	await(seen.health > 0);
@@ -851,6 +887,7 @@ int main(void)
 	tcase_add_test(t, endless_line_closes);
 	tcase_add_loop_test(t, proxy_of_another_version, 0, 4);
 	tcase_add_test(t, leases);
+	tcase_add_test(t, leases_run_out);
 	tcase_add_test(t, health);
 	tcase_add_test(t, real_proxy);
 	suite_add_tcase(s, t);
