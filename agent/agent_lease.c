@@ -80,7 +80,7 @@ void agent_confirm(struct agent *a)
 	io_timer_set(&a->confirm, every_ms * 1000ull);
 	if (!a->connected || a->asking || !lease_registered(a)) return;
 	a->asking = true;
-	a->asking_us = clock_now_us();
+	a->asking_us = clock_boot_us(); /* a host may sleep */
 	store_sync(a->store, lease_on_synced, a);
 }
 

@@ -35,7 +35,8 @@ struct agent {
 	bool connected;
 	bool stale; /* what is in force has not been confirmed for too long */
 	struct io_timer second, confirm;
-	/* agent_lease.c: when the store was asked last, and what came of it; clock_now_us(). */
+	/* agent_lease.c: when the store was asked last, and what came of it. asking_us
+	 * and asked_us by clock_boot_us(), synced_us by clock_now_us(). */
 	bool asking;
 	uint64_t asking_us, asked_us, synced_us;
 	json_t *armed;	     /* {pool: epoch} of transitions that our proxies have leases for */

@@ -13,11 +13,12 @@ static json_t *report_proxies(const struct agent *a)
 	uint32_t count = push_list(a->push, proxies, PUSH_PROXIES_MAX);
 	json_t *list = json_array();
 	for (uint32_t i = 0; i < count && i < PUSH_PROXIES_MAX; i++)
-		json_array_append_new(list, json_pack("{s:s, s:i, s:I, s:s, s:s}", "name",
+		json_array_append_new(list, json_pack("{s:s, s:i, s:I, s:s, s:s, s:O*}", "name",
 						      proxies[i].name, "pid", proxies[i].pid,
 						      "version", (json_int_t)proxies[i].version,
 						      "state", push_state_text(proxies[i].state),
-						      "error", proxies[i].error));
+						      "error", proxies[i].error, "blocked_on",
+						      proxies[i].blocked_on));
 	return list;
 }
 

@@ -48,7 +48,8 @@ struct push_proxy {
 	const char *error; /* why it is silent, refused or behind, or what it says is wrong with
 			    * itself; "" otherwise. As long as name */
 	uint64_t lag_ms;   /* for how long it has not run the newest topology; 0: it does */
-	const char *client_name; /* of its connections to Redis; "": not told. As long as name */
+	const json_t *blocked_on; /* names of servers that it waits for; NULL: none. As name */
+	const char *client_name;  /* of its connections to Redis; "": not told. As long as name */
 };
 
 /* NULL: *where_out says why. events' functions may be NULL. A directory that does not exist yet is
@@ -68,8 +69,8 @@ void push_topology(struct push *p, const json_t *topology);
 void push_stale(struct push *p, bool stale);
 
 /* Tell proxies that they may go on for lease_ms, now and every third of that, though never beyond
- * until_us (clock_now_us()). Told are those that run the newest topology and have drained the older
- * ones, and those whose lease still runs; the others, which ran out of theirs, first have to
+ * until_us (clock_boot_us()). Told are those that run the newest topology and have drained the
+ * older ones, and those whose lease still runs; the others, which ran out of theirs, first have to
  * follow. lease_ms 0: stop. */
 void push_lease(struct push *p, uint32_t lease_ms, uint64_t until_us);
 

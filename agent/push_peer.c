@@ -32,9 +32,10 @@ struct push_peer {
 	struct push_key sent, acked;
 	uint64_t drained_version; /* highest known to be drained */
 	uint64_t drained_us;	  /* when that was               */
-	/* It keeps a lease when the connection is lost, and so do we. */
+	/* It keeps a lease when the connection is lost, and so do we. By clock_boot_us(). */
 	uint64_t lease_until_us, leased_version, renewed_us;
 	uint32_t renewed_ms;
+	json_t *blocked_on;    /* servers that owe replies; NULL: none     */
 	char client_name[128]; /* of its connections to Redis; "": not told */
 	struct io_timer retry;
 	/* As on_change() was last called for; error cut. */
@@ -130,6 +131,13 @@ static void peer_forget(struct push_peer *p)
 
 /* --- leases ----------------------------------------------------------------------------------- */
 
+static void peer_note_blocked(struct push_peer *p, const json_t *state)
+{
+	json_t *blocked = json_object_get(state, "blocked_on");
+	json_decref(p->blocked_on);
+	p->blocked_on = json_array_size(blocked) > 0 ? json_incref(blocked) : NULL;
+}
+
 /* What counts is what the proxy says that it has: it may refuse to be given any. */
 static void peer_on_lease(void *ctx, const json_t *result, const struct proxy_link_fault *fault)
 {
@@ -139,11 +147,12 @@ static void peer_on_lease(void *ctx, const json_t *result, const struct proxy_li
 		log_warn("%s: lease: %s: %s", p->name, fault->code, fault->message);
 		return;
 	}
+	peer_note_blocked(p, result);
 	json_int_t ms = json_integer_value(json_object_get(result, "lease_ms"));
 	if (ms <= 0) return;
 	uint64_t until_us = p->renewed_us + p->renewed_ms * 1000ull;
 	uint64_t version = push_key_of(result).order[PUSH_KEY_VERSION];
-	bool news = version > p->leased_version || p->lease_until_us < clock_now_us();
+	bool news = version > p->leased_version || p->lease_until_us < clock_boot_us();
 	if (until_us > p->lease_until_us) p->lease_until_us = until_us;
 	p->leased_version = version;
 	if (news) p->env->on_change(p->env->ctx);
@@ -161,7 +170,7 @@ static uint32_t peer_lease_ms(const struct push_peer *p, uint64_t now)
 void push_peer_lease(struct push_peer *p)
 {
 	char text[96];
-	uint64_t now = clock_now_us();
+	uint64_t now = clock_boot_us();
 	uint32_t lease_ms = peer_lease_ms(p, now);
 	bool follows = peer_state(p) == PUSH_DRAINED;
 	if (!lease_ms || p->renewing || !push_peer_up(p)) return;
@@ -176,7 +185,7 @@ void push_peer_lease(struct push_peer *p)
 
 bool push_peer_leased(const struct push_peer *p, uint64_t version)
 {
-	return p->leased_version >= version && p->lease_until_us > clock_now_us();
+	return p->leased_version >= version && p->lease_until_us > clock_boot_us();
 }
 
 /* --- topologies ------------------------------------------------------------------------------- */
@@ -218,6 +227,7 @@ static void peer_acked(struct push_peer *p, const json_t *result)
 	}
 	p->running = key.order[PUSH_KEY_VERSION];
 	p->error[0] = 0;
+	peer_note_blocked(p, result);
 	if (strcmp(key.lineage, p->env->newest.lineage) != 0) return; /* replaced meanwhile */
 	p->acked = key;
 	p->has_acked = true;
@@ -313,7 +323,7 @@ static void peer_on_up(void *ctx, const json_t *hello)
 	/* A lease outlives our connection, but not the proxy. */
 	json_int_t lease_ms =
 	    json_integer_value(json_object_get(json_object_get(hello, "topology"), "lease_ms"));
-	p->lease_until_us = lease_ms > 0 ? clock_now_us() + (uint64_t)lease_ms * 1000 : 0;
+	p->lease_until_us = lease_ms > 0 ? clock_boot_us() + (uint64_t)lease_ms * 1000 : 0;
 	p->leased_version = 0;
 	log_notice("%s: process %d, version %s, runs topology %llu", p->name, p->pid,
 		   version ? version : "?", (unsigned long long)p->running);
@@ -340,6 +350,7 @@ static void peer_on_drained(struct push_peer *p, const json_t *message)
 {
 	struct push_key key = push_key_of(message);
 	if (p->applying) return; /* the answer will tell */
+	peer_note_blocked(p, message);
 	p->running = key.order[PUSH_KEY_VERSION];
 	if (!p->has_acked) return;
 	if (push_key_same(&key, &p->acked)) {
@@ -414,7 +425,8 @@ void push_peer_describe(const struct push_peer *p, struct push_proxy *out)
 				    .state = peer_state(p),
 				    .version = p->running,
 				    .error = peer_error(p),
-				    .client_name = p->client_name };
+				    .client_name = p->client_name,
+				    .blocked_on = p->blocked_on };
 	uint64_t since = p->lost_us > p->env->since_us ? p->lost_us : p->env->since_us;
 	if (out->state < PUSH_APPLIED) out->lag_ms = (clock_now_us() - since) / 1000;
 }
@@ -451,6 +463,7 @@ void push_peer_free(struct push_peer **p)
 	if (!*p) return;
 	io_timer_stop(&(*p)->retry);
 	proxy_link_free(&(*p)->link);
+	json_decref((*p)->blocked_on);
 	free((*p)->name);
 	free(*p);
 	*p = NULL;

@@ -36,7 +36,7 @@ struct push_env {
 	uint64_t since_us;
 	bool stale;	   /* not confirmed for too long */
 	uint32_t lease_ms; /* 0: nothing to renew */
-	uint64_t until_us; /* and never beyond    */
+	uint64_t until_us; /* and never beyond, by clock_boot_us() */
 	void (*on_change)(void *ctx);
 	void (*on_look)(void *ctx); /* a link went down: does the process live? */
 	void *ctx;

@@ -725,7 +725,7 @@ START_TEST(leases_run_out)
 	push_start_patient();
 	give(1);
 	await(is("a", PUSH_APPLIED));
-	push_lease(push, 60000, clock_now_us() + 300000);
+	push_lease(push, 60000, clock_boot_us() + 300000);
 	pass_ms(50);
 	ck_assert(f->leases == 0 && !push_leased(push, 1));
 	f->undrained = false;
@@ -739,14 +739,14 @@ START_TEST(leases_run_out)
 	await(push_leased(push, 2) && f->leases > before);
 	await(!push_leased(push, 1));
 	before = f->leases;
-	push_lease(push, 60000, clock_now_us() + 300000);
+	push_lease(push, 60000, clock_boot_us() + 300000);
 	pass_ms(50);
 	ck_assert_uint_eq(f->leases, before); /* it ran out: first it has to drain */
 	f->undrained = false;
 	fake_event(f, "drained");
 	await(push_leased(push, 2));
 	f->leaseless = true;
-	push_lease(push, 60000, clock_now_us() + 50000);
+	push_lease(push, 60000, clock_boot_us() + 50000);
 	await(!push_leased(push, 2));
 	fake_kill(&f);
 }
