@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "agent/failpoint.h"
 #include "common/clock.h"
 #include "common/log.h"
 
@@ -10,6 +11,9 @@ enum {
 	LOG_KEEP = 500,
 	LOG_PRUNE_EVERY = 50,
 	IDLE_PASS_MS = 30000, /* even when nothing seems to happen */
+	PULSE_MS = 300,
+	PULSE_LASTS_MS = 60000,
+	LEAD_MS = 1500, /* less than any session lasts */
 };
 
 /* --- decisions
@@ -94,10 +98,25 @@ static void work_drop_decisions(struct pool_work *w, bool tell)
 /* --- writing
  * ---------------------------------------------------------------------------------------- */
 
+/* A pass must not see less than what it has written itself: decisions about who has followed rest
+ * on that. */
+static void work_look_again(struct pool_work *w)
+{
+	char path[STORE_PATH_MAX];
+	pool_path(path, w->name, "state");
+	mirror_refresh(w->c->mirror, path);
+	mirror_refresh(w->c->mirror, "agents");
+	mirror_refresh(w->c->mirror, "live");
+}
+
 static void work_on_committed(void *ctx, enum store_rc rc)
 {
 	struct pool_work *w = ctx;
 	w->busy = false;
+	if (rc == STORE_OK) work_walked(w);
+	w->point = NULL;
+	w->drop_wish = false;
+	if (w->c->elected) work_look_again(w);
 	/* What was not written has not happened: somebody else was faster, or we were cut off. */
 	if (rc != STORE_OK) {
 		log_info("pool %s: not written: %s", w->name, store_rc_text(rc));
@@ -155,10 +174,21 @@ static void work_forget(struct pool_work *w)
 	verdict_free(&w->verdict);
 	work_stop_rejoining(w);
 	work_forget_rings(w);
+	work_forget_walk(w);
 	free(w->status);
 	w->status = NULL;
 	w->troubled = false;
 	w->doubt_us = 0;
+}
+
+/* Who has followed, and what comes next. */
+static void work_go_on(struct pool_work *w, const struct mirror_node *state, struct barrier *b)
+{
+	work_barrier(w, b);
+	if (w->state.transition && w->applied) work_walk(w, state, b);
+	else if (!w->state.transition) work_rest(w, b);
+	if (!w->busy) work_release_held(w, state, b);
+	if (!w->busy) work_sweep_barriers(w, b);
 }
 
 static void work_pass(struct pool_work *w)
@@ -172,14 +202,16 @@ static void work_pass(struct pool_work *w)
 	if (w->busy || spec->state != MIRROR_OK) return;
 	bool good = work_read_state(w, state);
 	if ((!good && !w->trouble.why[0]) || !work_know_epoch(w)) return;
+	struct barrier b = { 0 };
 	if (good) work_apply_spec(w, spec, state);
 	/* Also under a spec that is refused: the one before is in force, and its servers may fail.
 	 */
 	if (good && !w->busy && work_know_applied(w, spec)) work_judge(w, state);
-	if (good && !w->busy && w->has_state) work_release_held(w, state);
+	if (good && w->has_state && !w->busy) work_go_on(w, state, &b);
 	if (good && !w->busy) work_sweep_rings(w, state);
 	work_tell_trouble(w);
-	work_report(w, spec);
+	work_report(w, spec, &b);
+	barrier_fini(&b);
 }
 
 static bool coordinator_read_cluster(struct coordinator *c)
@@ -196,11 +228,57 @@ static bool coordinator_read_cluster(struct coordinator *c)
 	return c->lineage[0] != 0;
 }
 
+/* --- do we still lead?
+ *
+ * Who was stopped for a while, or is cut off, may have a successor already. The store answers a
+ * sync only within the session that our place in the election belongs to, and keeps that for
+ * longer than LEAD_MS after it has heard from us.
+ */
+
+static void coordinator_on_pulse(void *ctx, enum store_rc rc, const struct store_stat *stat,
+				 const char *path)
+{
+	(void)stat;
+	(void)path;
+	struct coordinator *c = ctx;
+	c->feeling = false;
+	if (rc == STORE_OK) c->pulse_us = c->asking_us;
+}
+
+static void coordinator_on_pulse_timer(int fd, short what, void *owner)
+{
+	(void)fd;
+	(void)what;
+	struct coordinator *c = owner;
+	uint64_t now = clock_boot_us();
+	if (!c->elected || now > c->pulse_until_us) return;
+	io_timer_set(&c->pulse, PULSE_MS * 1000);
+	if (c->feeling || !c->connected) return;
+	c->feeling = true;
+	c->asking_us = now;
+	store_sync(c->store, coordinator_on_pulse, c);
+}
+
+bool coordinator_leads(const struct coordinator *c)
+{
+	return c->elected && c->connected && clock_boot_us() - c->pulse_us < LEAD_MS * 1000;
+}
+
+void coordinator_feel_pulse(struct coordinator *c)
+{
+	c->pulse_until_us = clock_boot_us() + PULSE_LASTS_MS * 1000ull;
+	if (!io_timer_armed(&c->pulse)) coordinator_on_pulse_timer(0, 0, c);
+}
+
+/* --- all pools ---------------------------------------------------------------------------------
+ */
+
 static void coordinator_pass(void *ctx)
 {
 	struct coordinator *c = ctx;
 	if (!c->elected || !c->connected) return;
 	mirror_mark(c->mirror);
+	coordinator_note_silent(c);
 	const struct mirror_node *pools = mirror_list(c->mirror, "pools");
 	if (coordinator_read_cluster(c) && pools->state == MIRROR_OK)
 		for (uint32_t i = 0; i < pools->count; i++)
@@ -238,12 +316,16 @@ struct coordinator *coordinator_new(struct io_loop *l, struct store *s, const ch
 	c->id = strdup(agent_id);
 	c->mirror = mirror_new(l, s, coordinator_pass, c);
 	io_timer_init(&c->again, l, coordinator_on_timer, c);
+	io_timer_init(&c->pulse, l, coordinator_on_pulse_timer, c);
 	return c;
 }
 
 void coordinator_elect(struct coordinator *c, bool elected)
 {
 	c->elected = elected;
+	if (elected) failpoint("elected");
+	coordinator_forget_silent(c);
+	c->pulse_us = 0;
 	for (struct pool_work *w = c->works; w; w = w->next) work_forget(w);
 	if (elected) {
 		mirror_changed(c->mirror, NULL);
@@ -270,6 +352,7 @@ void coordinator_free(struct coordinator **c)
 {
 	if (!*c) return;
 	io_timer_stop(&(*c)->again);
+	io_timer_stop(&(*c)->pulse);
 	while ((*c)->works) {
 		struct pool_work *w = (*c)->works;
 		(*c)->works = w->next;
@@ -280,6 +363,7 @@ void coordinator_free(struct coordinator **c)
 		free(w->name);
 		free(w);
 	}
+	coordinator_forget_silent(*c);
 	mirror_free(&(*c)->mirror);
 	free((*c)->id);
 	free(*c);

@@ -54,7 +54,7 @@ static void rejoining_on_flushed(void *ctx, const struct probe_result *result)
 
 static void rejoining_start(struct pool_work *w, struct rejoining *r, const struct server_spec *s)
 {
-	const struct pool_spec *pool = w->applied->pool;
+	const struct pool_spec *pool = &w->body->pools[0];
 	struct probe_target t = { .kind = pool->protocol == PROTOCOL_REDIS ? PROBE_REDIS
 									   : PROBE_MEMCACHED,
 				  .host = s->host,
@@ -208,7 +208,7 @@ static bool listed(const struct mirror_node *list, const char *name)
 
 static void hearing_servers(struct pool_work *w, struct hearing *h)
 {
-	const struct pool_spec *pool = w->applied->pool;
+	const struct pool_spec *pool = &w->body->pools[0];
 	char votes_path[STORE_PATH_MAX], suspects_path[STORE_PATH_MAX];
 	pool_path(votes_path, w->name, "votes");
 	pool_path(suspects_path, w->name, "suspects");
@@ -247,6 +247,11 @@ static void hearing_fini(struct hearing *h)
 	json_decref(h->reasons);
 }
 
+static bool work_is_prepared(const struct state_transition *t)
+{
+	return transition_is_whole(&t->rules) && t->rules.phases[0] == PHASE_PREPARE;
+}
+
 /* --- holding
  * ------------------------------------------------------------------------------------------
  *
@@ -255,16 +260,17 @@ static void hearing_fini(struct hearing *h)
  * keys: until all proxies have stopped asking it, or for HOLD_MAX_MS.
  */
 
-void work_release_held(struct pool_work *w, const struct mirror_node *state)
+void work_release_held(struct pool_work *w, const struct mirror_node *state,
+		       const struct barrier *b)
 {
 	bool any = false;
 	uint64_t now = clock_now_us();
 	for (uint32_t i = 0; i < w->state.ejected_count; i++) any |= w->state.ejected[i].held;
 	if (!any) w->held_since_us = 0;
 	else if (!w->held_since_us) w->held_since_us = now;
-	/* A ring that is on its way to another one keeps its arcs. */
-	if (!any || w->state.transition) return;
-	if (!work_barrier_is_passed(w) && now - w->held_since_us < HOLD_MAX_MS * 1000ull) {
+	/* A ring whose keys are on the move keeps its arcs. */
+	if (!any || (w->state.transition && !work_is_prepared(w->state.transition))) return;
+	if (!b->acked && now - w->held_since_us < HOLD_MAX_MS * 1000ull) {
 		coordinator_poke(w->c, HOLD_POLL_MS);
 		return;
 	}
@@ -290,14 +296,37 @@ static bool work_load_verdict(struct pool_work *w, const struct mirror_node *nod
 	return true;
 }
 
+/* While keys change hands rings must not: who goes out meanwhile is lost for what moves away from
+ * it, and out of the ring when that is over; who could come back waits as long. */
+static void work_verdict_lost(struct pool_work *w, const struct verdict_output *out)
+{
+	json_t *lost = json_array();
+	for (uint32_t i = 0; i < w->body->pools[0].server_count; i++) {
+		const char *server = w->body->pools[0].servers[i].ring_name;
+		if (!out->status[i].out || pool_state_ejection(&w->state, server) ||
+		    transition_is_lost(&w->state.transition->rules, server))
+			continue;
+		json_array_append_new(lost, json_string(server));
+	}
+	json_decref(w->newly_lost);
+	w->newly_lost = json_array_size(lost) > 0 ? json_incref(lost) : NULL;
+	json_decref(lost);
+}
+
 /* The state with exactly the servers out that the verdict says. true: it differs. */
 static bool work_verdict_state(struct pool_work *w, const struct verdict_output *out,
 			       struct pool_state *next)
 {
 	bool changed = false;
 	if (!pool_state_copy(next, &w->state)) abort();
-	for (uint32_t i = 0; i < w->applied->pool->server_count; i++) {
-		const char *server = w->applied->pool->servers[i].ring_name;
+	json_decref(w->newly_lost);
+	w->newly_lost = NULL;
+	if (next->transition && !work_is_prepared(next->transition)) {
+		work_verdict_lost(w, out);
+		return false;
+	}
+	for (uint32_t i = 0; i < w->body->pools[0].server_count; i++) {
+		const char *server = w->body->pools[0].servers[i].ring_name;
 		const struct verdict_status *s = &out->status[i];
 		bool is_out = pool_state_ejection(&w->state, server) != NULL;
 		if (s->out == is_out) continue;
@@ -307,9 +336,11 @@ static bool work_verdict_state(struct pool_work *w, const struct verdict_output 
 		else if (!pool_state_eject(next, server, s->since_ms, s->why)) abort();
 		else
 			next->ejected[next->ejected_count - 1].held =
-			    w->applied->pool->failover != FAILOVER_ERROR;
+			    w->body->pools[0].failover != FAILOVER_ERROR;
 	}
-	if (changed) next->epoch++;
+	/* PREPARE routes as STABLE does; what has been prepared is looked at anew. */
+	if (changed && next->transition) next->step++;
+	else if (changed) next->epoch++;
 	return changed;
 }
 
@@ -342,6 +373,8 @@ void work_judge(struct pool_work *w, const struct mirror_node *state)
 	char path[STORE_PATH_MAX];
 	struct hearing h = { .in.settings = w->applied->ejection };
 	struct verdict_output out;
+	bool pending;
+	if (!work_current(w, &pending)) return;
 	pool_path(path, w->name, "verdict");
 	const struct mirror_node *verdict = mirror_data(w->c->mirror, path);
 	const struct mirror_node *live = mirror_list(w->c->mirror, "live");
@@ -353,7 +386,7 @@ void work_judge(struct pool_work *w, const struct mirror_node *state)
 		uint64_t now = now_ms();
 		verdict_decide(w->verdict, &h.in, now, &out);
 		for (uint32_t i = 0; i < h.in.server_count; i++)
-			if (out.status[i].returnable) work_empty(w, &w->applied->pool->servers[i]);
+			if (out.status[i].returnable) work_empty(w, &w->body->pools[0].servers[i]);
 		if (out.next_ms) coordinator_poke(w->c, out.next_ms > now ? out.next_ms - now : 0);
 		work_write_verdict(w, &out, verdict, state);
 	}

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "agent/coordinator_priv.h"
+#include "agent/failpoint.h"
 #include "common/log.h"
 #include "common/ring_body.h"
 
@@ -34,28 +35,12 @@ static void work_parse_spec(struct pool_work *w, const struct mirror_node *node)
 		break;
 	}
 	if (e == ERR_NONE) w->refused = none;
+	w->spec_hex[0] = 0;
+	struct scratch body = { 0 };
+	if (w->spec && ring_body_print(w->spec->pool, &body, w->spec_hex) != ERR_NONE)
+		w->spec_hex[0] = 0;
+	scratch_fini(&body);
 	config_issues_fini(&issues);
-}
-
-/* The pool as it is now, from its ring body; NULL: there is none, or it is not here yet. */
-static const struct pool_spec *work_current(struct pool_work *w, bool *pending_out)
-{
-	char path[STORE_PATH_MAX];
-	*pending_out = false;
-	if (!w->has_state) return NULL;
-	if (strcmp(w->body_hex, w->state.ring) == 0 && w->body) return &w->body->pools[0];
-	pool_path(path, w->name, "rings/%s", w->state.ring);
-	const struct mirror_node *n = mirror_data(w->c->mirror, path);
-	*pending_out = n->state == MIRROR_PENDING;
-	topology_free(&w->body);
-	if (n->state != MIRROR_OK) return NULL;
-	struct err_at at = { 0 };
-	if (ring_body_parse(n->data, w->state.ring, w->name, &w->body, &at) != ERR_NONE) {
-		log_error("pool %s: its ring body is not whole: %s: %s", w->name, at.where, at.why);
-		return NULL;
-	}
-	snprintf(w->body_hex, sizeof(w->body_hex), "%s", w->state.ring);
-	return &w->body->pools[0];
 }
 
 /* What can only be judged next to what is there. */
@@ -76,15 +61,16 @@ static bool work_check(struct pool_work *w, const struct pool_spec *current)
 }
 
 /* The next state: the same ejections, as far as their servers are still there. */
-static void work_next_state(const struct pool_work *w, const char *hex, struct pool_state *next)
+static void work_next_state(const struct pool_work *w, const struct pool_spec *pool,
+			    const char *hex, struct pool_state *next)
 {
 	*next = (struct pool_state){ 0 };
 	if (w->has_state && !pool_state_copy(next, &w->state)) abort();
 	for (uint32_t i = 0; w->has_state && i < w->state.ejected_count; i++) {
 		const char *server = w->state.ejected[i].server;
 		bool there = false;
-		for (uint32_t k = 0; k < w->spec->pool->server_count; k++)
-			there |= strcmp(w->spec->pool->servers[k].ring_name, server) == 0;
+		for (uint32_t k = 0; k < pool->server_count; k++)
+			there |= strcmp(pool->servers[k].ring_name, server) == 0;
 		if (!there) pool_state_restore(next, server);
 	}
 	bool gone_back = next->epoch < w->epoch_floor;
@@ -95,6 +81,7 @@ static void work_next_state(const struct pool_work *w, const char *hex, struct p
 	next->step = 0;
 	next->spec_version = (uint64_t)w->spec_id;
 	next->lease_ms = w->spec->lease_ms;
+	pool_state_end_transition(next);
 }
 
 /* What nannies have to know: they read no specs. */
@@ -112,30 +99,76 @@ static void work_chain_health(struct pool_work *w, struct chain *chain,
 	json_decref(doc);
 }
 
-static void work_adopt(struct pool_work *w, const struct mirror_node *state)
+static void work_refuse_ring(struct pool_work *w)
+{
+	struct err_at at = { .where = "servers", .why = "no ring can be built of them" };
+	work_refuse(w, &at);
+}
+
+/* Write a ring body, what nannies have to know, and the state. */
+static void work_write(struct pool_work *w, const struct scratch *body, const char *hex,
+		       const struct pool_state *next, const struct mirror_node *state)
+{
+	char path[STORE_PATH_MAX];
+	pool_path(path, w->name, "health");
+	const struct mirror_node *health = mirror_data(w->c->mirror, path);
+	struct chain *chain = work_chain(w);
+	pool_path(path, w->name, "rings/%s", hex);
+	failpoint("body before");
+	chain_create(chain, path, scratch_slice(body), STORE_PARENTS);
+	work_chain_health(w, chain, health);
+	work_commit(w, chain, next, state->state == MIRROR_OK ? state->stat.version : -1);
+}
+
+/* At once. With `again` only a part of the spec took effect: the rest is for the next pass. */
+static void work_adopt(struct pool_work *w, const struct pool_spec *pool, bool again,
+		       const struct mirror_node *state)
 {
 	struct scratch body = { 0 };
 	struct pool_state next;
-	char hex[RING_HEX_CHARS + 1], path[STORE_PATH_MAX], why[120];
-	pool_path(path, w->name, "health");
-	const struct mirror_node *health = mirror_data(w->c->mirror, path);
-	if (health->state == MIRROR_PENDING) return;
-	if (ring_body_print(w->spec->pool, &body, hex) != ERR_NONE) {
-		struct err_at at = { .where = "servers", .why = "no ring can be built of them" };
-		work_refuse(w, &at);
+	char hex[RING_HEX_CHARS + 1], why[120];
+	if (ring_body_print(pool, &body, hex) != ERR_NONE) {
+		work_refuse_ring(w);
 		scratch_fini(&body);
 		return;
 	}
-	work_next_state(w, hex, &next);
-	struct chain *chain = work_chain(w);
-	pool_path(path, w->name, "rings/%s", hex);
-	chain_create(chain, path, scratch_slice(&body), STORE_PARENTS);
-	work_chain_health(w, chain, health);
-	snprintf(why, sizeof(why), "%u servers, ring %.12s, epoch %llu",
-		 w->spec->pool->server_count, hex, (unsigned long long)next.epoch);
+	work_next_state(w, pool, hex, &next);
+	if (again) next.spec_version = w->state.spec_version;
+	snprintf(why, sizeof(why), "%u servers, ring %.12s, epoch %llu%s", pool->server_count, hex,
+		 (unsigned long long)next.epoch, again ? "; the ring follows" : "");
 	work_decide(w, "applied", NULL, why);
-	work_commit(w, chain, &next, state->state == MIRROR_OK ? state->stat.version : -1);
+	if (again) w->point = "options written";
+	work_write(w, &body, hex, &next, state);
 	pool_state_fini(&next);
+	scratch_fini(&body);
+}
+
+/* First what else the spec changes, on the ring as it is; then the ring, step by step. */
+static void work_start(struct pool_work *w, const struct pool_spec *current,
+		       const struct mirror_node *state)
+{
+	struct scratch body = { 0 };
+	struct pool_state next;
+	char hex[RING_HEX_CHARS + 1], why[160];
+	struct pool_spec options = work_options_on(current, w->spec->pool);
+	if (ring_body_print(&options, &body, hex) != ERR_NONE) {
+		work_refuse_ring(w);
+	} else if (strcmp(hex, w->state.ring) != 0) {
+		work_adopt(w, &options, true, state);
+	} else if (ring_body_print(w->spec->pool, &body, hex) != ERR_NONE) {
+		work_refuse_ring(w);
+	} else {
+		work_next_state(w, current, w->state.ring, &next);
+		if (next.epoch == w->state.epoch) next.epoch++;
+		work_begin_transition(w, hex, &next);
+		snprintf(why, sizeof(why), "from ring %.12s to %.12s, epoch %llu", w->state.ring,
+			 hex, (unsigned long long)next.epoch);
+		work_decide(w, "transition begun", NULL, why);
+		failpoint("start before");
+		w->point = "start after";
+		work_write(w, &body, hex, &next, state);
+		pool_state_fini(&next);
+	}
 	scratch_fini(&body);
 }
 
@@ -183,11 +216,18 @@ void work_apply_spec(struct pool_work *w, const struct mirror_node *spec,
 	if (!w->spec) return;
 	/* From a backup, and an operator has said so: agents follow once its epoch is higher. */
 	bool revived = w->has_state && !w->state.transition && w->state.epoch < w->c->epoch_floor;
-	if (w->has_state && w->state.spec_version == (uint64_t)w->spec_id && !revived) return;
 	const struct pool_spec *current = work_current(w, &pending);
-	if (pending) return;
+	if (w->has_state && w->state.spec_version == (uint64_t)w->spec_id && !revived) return;
+	if (pending || w->state.transition) return; /* one after the other */
 	struct err_at before = w->refused;
 	if (!work_check(w, current)) return;
 	if (before.why[0]) w->refused = (struct err_at){ 0 };
-	work_adopt(w, state);
+	char path[STORE_PATH_MAX];
+	pool_path(path, w->name, "health");
+	if (mirror_data(w->c->mirror, path)->state == MIRROR_PENDING) return;
+	bool held = false;
+	for (uint32_t i = 0; i < w->state.ejected_count; i++) held |= w->state.ejected[i].held;
+	if (revived || work_classify(current, w->spec) == SPEC_AT_ONCE)
+		work_adopt(w, w->spec->pool, false, state);
+	else if (!held) work_start(w, current, state);
 }

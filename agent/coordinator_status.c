@@ -7,36 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 
-enum { BARRIER_POLL_MS = 200, BLOCKED_MAX = 50 };
-
-/* Registered agents that have not said that their proxies have drained this epoch and step. */
-static json_t *work_blocked_on(struct pool_work *w, bool *pending_out)
-{
-	char path[STORE_PATH_MAX];
-	json_t *blocked = json_array();
-	const struct mirror_node *agents = mirror_list(w->c->mirror, "agents");
-	pool_path(path, w->name, "barrier/%llu.%u", (unsigned long long)w->state.epoch,
-		  w->state.step);
-	const struct mirror_node *passed = mirror_list(w->c->mirror, path);
-	*pending_out = agents->state == MIRROR_PENDING || passed->state == MIRROR_PENDING;
-	for (uint32_t i = 0; i < agents->count; i++) {
-		bool there = false;
-		for (uint32_t k = 0; k < passed->count; k++)
-			there |= strcmp(passed->names[k], agents->names[i]) == 0;
-		if (!there && json_array_size(blocked) < BLOCKED_MAX)
-			json_array_append_new(blocked, json_string(agents->names[i]));
-	}
-	return blocked;
-}
-
-bool work_barrier_is_passed(struct pool_work *w)
-{
-	bool pending;
-	json_t *blocked = work_blocked_on(w, &pending);
-	bool passed = !pending && json_array_size(blocked) == 0;
-	json_decref(blocked);
-	return passed;
-}
+enum { BARRIER_POLL_MS = 200, STATUS_US = 500000 };
 
 static void status_on_written(void *ctx, enum store_rc rc, const struct store_stat *stat,
 			      const char *path)
@@ -58,8 +29,12 @@ static void work_write_status(struct pool_work *w, json_t *doc)
 	pool_path(path, w->name, "status");
 	const struct mirror_node *node = mirror_data(w->c->mirror, path);
 	if (!text) abort();
-	if (node->state == MIRROR_PENDING || w->status_busy ||
-	    (w->status && strcmp(w->status, text) == 0)) {
+	uint64_t now = clock_now_us();
+	bool same = w->status && strcmp(w->status, text) == 0;
+	/* A mover tells of progress all the time. */
+	bool early = w->state.transition && now - w->status_us < STATUS_US;
+	if (early && !same) coordinator_poke(w->c, STATUS_US / 1000);
+	if (node->state == MIRROR_PENDING || w->status_busy || early || same) {
 		free(text);
 		return;
 	}
@@ -69,6 +44,7 @@ static void work_write_status(struct pool_work *w, json_t *doc)
 	char *dated = json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS);
 	if (!dated) abort();
 	w->status_busy = true;
+	w->status_us = now;
 	if (node->state == MIRROR_OK)
 		store_put(w->c->store, path, slice_of(dated), STORE_ANY_VERSION, status_on_written,
 			  w);
@@ -76,33 +52,44 @@ static void work_write_status(struct pool_work *w, json_t *doc)
 	free(dated);
 }
 
-void work_report(struct pool_work *w, const struct mirror_node *spec)
+/* The spec that was taken up wants another ring than the one that is in force. */
+static bool work_undone(const struct pool_work *w)
 {
-	bool pending = false;
-	json_t *blocked = w->has_state ? work_blocked_on(w, &pending) : json_array();
-	bool refused = w->refused.why[0] != 0, waiting = json_array_size(blocked) > 0;
-	bool broken = w->trouble.why[0] != 0;
+	return w->has_state && !w->state.transition && w->spec && w->spec_hex[0] &&
+	       w->state.spec_version == (uint64_t)w->spec_id &&
+	       strcmp(w->spec_hex, w->state.ring) != 0;
+}
+
+static const char *work_condition(const struct pool_work *w, bool waiting)
+{
+	if (w->trouble.why[0]) return "broken";
+	if (w->refused.why[0]) return "rejected";
+	if (w->state.transition) return "moving";
+	if (waiting || !w->has_state) return "waiting";
+	return work_undone(w) ? "undone" : "ok";
+}
+
+static json_t *err_to_json(const struct err_at *at)
+{
+	if (!at->why[0]) return json_null();
+	return json_pack("{s:s, s:s}", "where", at->where, "why", at->why);
+}
+
+void work_report(struct pool_work *w, const struct mirror_node *spec, const struct barrier *b)
+{
+	bool waiting = json_array_size(b->agents) > 0;
 	/* What is blocked on nobody may still be the spec before. */
-	if (!refused && w->has_state && w->state.spec_version != (uint64_t)spec->stat.mzxid)
-		waiting = true;
+	if (w->has_state && w->state.spec_version != (uint64_t)spec->stat.mzxid) waiting = true;
 	if (waiting) coordinator_poke(w->c, BARRIER_POLL_MS);
-	json_t *doc = json_pack(
-	    "{s:I, s:s, s:o, s:o, s:o, s:I, s:i}", "spec_version", (json_int_t)spec->stat.mzxid,
-	    "state",
-	    broken		       ? "broken"
-	    : refused		       ? "rejected"
-	    : waiting || !w->has_state ? "waiting"
-				       : "ok",
-	    "rejected",
-	    refused ? json_pack("{s:s, s:s}", "where", w->refused.where, "why", w->refused.why)
-		    : json_null(),
-	    "problem",
-	    broken ? json_pack("{s:s, s:s}", "where", w->trouble.where, "why", w->trouble.why)
-		   : json_null(),
-	    "blocked_on", blocked, "epoch",
-	    (json_int_t)(w->has_state ? w->state.epoch : w->epoch_floor), "step",
-	    (int)w->state.step);
+	if (b->pending || w->busy) return;
+	json_t *doc =
+	    json_pack("{s:I, s:s, s:o, s:o, s:o, s:I, s:i, s:o}", "spec_version",
+		      (json_int_t)spec->stat.mzxid, "state", work_condition(w, waiting), "rejected",
+		      err_to_json(&w->refused), "problem", err_to_json(&w->trouble), "blocked_on",
+		      b->agents ? json_incref(b->agents) : json_array(), "epoch",
+		      (json_int_t)(w->has_state ? w->state.epoch : w->epoch_floor), "step",
+		      (int)w->state.step, "transition", work_describe_walk(w, b));
 	if (!doc) abort();
-	if (!pending) work_write_status(w, doc);
+	work_write_status(w, doc);
 	json_decref(doc);
 }

@@ -14,6 +14,7 @@ struct entry {
 	struct mirror *mirror;
 	struct mirror_node node;
 	bool reading, stale; /* a read is under way; it is out of date already */
+	bool refresh;	     /* and what it finds is of no use                 */
 	bool forgotten;	     /* swept while being read: freed when the read ends */
 	uint64_t round;
 	UT_hash_handle hh;
@@ -67,6 +68,8 @@ static bool entry_done(struct entry *e, enum store_rc rc)
 		return false;
 	}
 	entry_clear(e);
+	if (e->refresh && e->stale) return true;
+	e->refresh = false;
 	e->node.state = rc == STORE_OK ? MIRROR_OK : MIRROR_NONE;
 	return true;
 }
@@ -76,7 +79,7 @@ static void entry_on_data(void *ctx, enum store_rc rc, struct slice data,
 {
 	struct entry *e = ctx;
 	if (!entry_done(e, rc)) return;
-	if (rc == STORE_OK) {
+	if (rc == STORE_OK && e->node.state == MIRROR_OK) {
 		char *copy = malloc(data.n + 1);
 		if (!copy) abort();
 		memcpy(copy, data.n ? data.p : "", data.n);
@@ -92,7 +95,7 @@ static void entry_on_list(void *ctx, enum store_rc rc, const char *const *names,
 {
 	struct entry *e = ctx;
 	if (!entry_done(e, rc)) return;
-	if (rc == STORE_OK && count > 0) {
+	if (e->node.state == MIRROR_OK && count > 0) {
 		e->node.names = calloc(count, sizeof(*e->node.names));
 		if (!e->node.names) abort();
 		for (uint32_t i = 0; i < count; i++)
@@ -192,6 +195,16 @@ void mirror_changed(struct mirror *m, const char *path)
 {
 	for (struct entry *e = m->entries; e; e = e->hh.next)
 		if (!path || strcmp(e->key + 1, path) == 0) entry_read(e);
+}
+
+void mirror_refresh(struct mirror *m, const char *path)
+{
+	for (struct entry *e = m->entries; e; e = e->hh.next) {
+		if (strcmp(e->key + 1, path) != 0) continue;
+		entry_clear(e);
+		e->refresh = e->reading;
+		entry_read(e);
+	}
 }
 
 /* After the store, whose last callbacks have come: nothing is being read any more. */

@@ -34,6 +34,9 @@ struct mirror *mirror_new(struct io_loop *l, struct store *s, void (*on_change)(
 			  void *ctx);
 const struct mirror_node *mirror_data(struct mirror *m, const char *path);
 const struct mirror_node *mirror_list(struct mirror *m, const char *path);
+/* What is known of it is not enough: pending until it has been read from now on. For what must not
+ * be older than a write of our own that has just succeeded. */
+void mirror_refresh(struct mirror *m, const char *path);
 /* From here on a new round: what is not asked for until mirror_sweep() is forgotten. */
 void mirror_mark(struct mirror *m);
 void mirror_sweep(struct mirror *m);

@@ -190,10 +190,10 @@ static bool decide_lost(const struct transition_facts *f, struct transition_choi
 
 /* --- into DUAL, DUAL-R ------------------------------------------------------------------------ */
 
-bool transition_needs_new_mark(const struct transition_facts *f)
+bool transition_needs_new_mark(phases_in p)
 {
-	if (any_in(f->phases, PHASE_HOLD_R)) return !any_in(f->phases, PHASE_DUAL_R);
-	return !any_in(f->phases, PHASE_DUAL);
+	if (any_in(p, PHASE_HOLD_R)) return !any_in(p, PHASE_DUAL_R);
+	return !any_in(p, PHASE_DUAL);
 }
 
 static bool marked(const struct transition_facts *f, struct transition_choice *c)
@@ -206,7 +206,7 @@ static void enter_dual(const struct transition_facts *f, struct transition_choic
 {
 	move_all(c->phases, hold, dual);
 	c->dirty = true;
-	c->new_mark = f->redis && transition_needs_new_mark(f);
+	c->new_mark = f->redis && transition_needs_new_mark(f->phases);
 }
 
 /* --- out of DUAL, DUAL-R ---------------------------------------------------------------------- */

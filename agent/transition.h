@@ -100,7 +100,7 @@ void transition_decide(const struct transition_facts *f, struct transition_choic
 
 /* The mark of slices that are in DUAL (or DUAL-R) already stays when one more enters: does this
  * step need a fresh one? */
-bool transition_needs_new_mark(const struct transition_facts *f);
+bool transition_needs_new_mark(const enum phase phases[TRANSITION_SLICES]);
 
 /* May a slice go from `from` to `to`? dirty: it has been in DUAL. */
 bool transition_legal(enum phase from, enum phase to, bool dirty);

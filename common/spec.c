@@ -122,9 +122,9 @@ enum pin spec_pin(const struct spec *s, const char *server)
 
 /* --- rules across options --------------------------------------------------------------------- */
 
-static bool rule_two_ring(const struct spec *s)
+static bool rule_slices(const struct spec *s)
 {
-	return s->transition == TRANSITION_TWO_RING;
+	return s->moving.slices > 1 && s->moving.slices != TRANSITION_SLICES;
 }
 
 static bool rule_storage_memcached(const struct spec *s)
@@ -187,7 +187,8 @@ static const struct spec_rule {
 	bool (*broken)(const struct spec *s);
 	const char *why;
 } spec_rules[] = {
-	{ NULL, "transition", rule_two_ring, "transition 'two_ring' is not supported yet" },
+	{ "moving", "slices", rule_slices,
+	  "'slices' must be 1, 16, or 0: by the number of agents" },
 	{ NULL, "mode", rule_storage_memcached, "mode 'storage' is for Redis pools only" },
 	{ NULL, "failover", rule_storage_failover,
 	  "with mode 'storage' keys never move on an ejection: 'failover' must be error" },

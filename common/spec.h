@@ -24,7 +24,7 @@ enum pool_mode {
 
 enum transition_kind {
 	TRANSITION_INSTANT,  /* the new ring at once                    */
-	TRANSITION_TWO_RING, /* step by step; refused until it exists   */
+	TRANSITION_TWO_RING, /* step by step, keys are moved meanwhile  */
 };
 
 /* What happens to a server before it serves again. */
@@ -67,6 +67,19 @@ struct ejection_spec {
 				    * back; 0: never                                           */
 };
 
+/* How a pool comes from one ring to the next, with TRANSITION_TWO_RING. */
+struct moving_spec {
+	uint32_t slices;	   /* of the moving keys: 1, 16, or 0: by the number of agents   */
+	uint32_t hold_max_ms;	   /* 0: by the number of agents                                 */
+	uint32_t hold_park_ms;	   /* a write waits so long for HOLD to end                      */
+	uint32_t dual_max_ms;	   /* a cache need not be warm then                              */
+	uint64_t value_max_bytes;  /* Redis: larger values are not moved                         */
+	uint32_t keys_per_s;	   /* of each server that is scanned; 0: no limit                */
+	uint32_t scrub_keys_per_s; /* the same, when old copies are deleted                      */
+	uint64_t bytes_per_s;	   /* of values in all; 0: no limit                              */
+	uint32_t latency_max_ms;   /* half the pace when a server takes longer; 0: no such limit */
+};
+
 struct spec_pin {
 	char *server; /* its name in the ring */
 	enum pin pin;
@@ -86,6 +99,7 @@ struct spec {
 	struct spec_pin *pins; /* sorted by server                                            */
 	uint32_t pin_count;
 	uint32_t lease_ms; /* 0: strict                                                       */
+	struct moving_spec moving;
 	struct health_spec health;
 	struct ejection_spec ejection;
 

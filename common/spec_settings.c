@@ -98,12 +98,56 @@ const struct settings spec_ejection_settings = {
 	.items = ejection_items, .count = COUNT(ejection_items),
 };
 
+static const struct setting moving_items[] = {
+	{ .key = "slices", .type = SETTING_U32, FIELD(moving.slices), .max = TRANSITION_SLICES,
+	  .def = "0",
+	  .help = "16: moving keys change hands in as many parts, one after the other; 1: all at once; "
+		  "0: 16 when there are more than 500 agents" },
+	{ .key = "hold_max_ms", .type = SETTING_U32, FIELD(moving.hold_max_ms), .max = 3600000,
+	  .def = "0", .unit = "ms",
+	  .help = "nobody writes moving keys for so long at most: then back to the phase before; 0: 2 s, "
+		  "and 1 s more for each 2,000 agents" },
+	{ .key = "hold_park_ms", .type = SETTING_U32, FIELD(moving.hold_park_ms), .max = 60000,
+	  .def = "250", .unit = "ms",
+	  .help = "a write of such a key waits so long for that to be over, and then fails" },
+	{ .key = "dual_max_ms", .type = SETTING_U32, FIELD(moving.dual_max_ms), .max = NUMBER_MAX,
+	  .def = "600000", .unit = "ms",
+	  .help = "with mode cache: after so long the new ring is alone, whether all is moved or not" },
+	{ .key = "value_max", .type = SETTING_BYTES64, FIELD(moving.value_max_bytes), .min = 1,
+	  .max = INT64_MAX, .def = "64m", .unit = "bytes",
+	  .help = "Redis: larger values are not moved, but reported: with mode storage somebody has to "
+		  "see to them" },
+	{ .key = "keys_per_s", .type = SETTING_U32, FIELD(moving.keys_per_s), .max = NUMBER_MAX,
+	  .def = "5000",
+	  .help = "how many keys the mover takes from each server in a second; 0: no limit" },
+	{ .key = "scrub_keys_per_s", .type = SETTING_U32, FIELD(moving.scrub_keys_per_s),
+	  .max = NUMBER_MAX, .def = "5000",
+	  .help = "how many old copies are deleted on each server in a second; 0: no limit" },
+	{ .key = "bytes_per_s", .type = SETTING_BYTES64, FIELD(moving.bytes_per_s), .max = INT64_MAX,
+	  .def = "0", .unit = "bytes",
+	  .help = "how much is moved in a second, from all servers together; 0: no limit" },
+	{ .key = "latency_max_ms", .type = SETTING_U32, FIELD(moving.latency_max_ms),
+	  .max = NUMBER_MAX, .def = "50", .unit = "ms",
+	  .help = "half the pace while a server takes longer to answer; 0: no such limit" },
+};
+
+const struct settings spec_moving_settings = {
+	.title = "pool spec moving",
+	.intro = "`moving` of a pool spec: how keys move from one ring to the next.",
+	.items = moving_items, .count = COUNT(moving_items),
+};
+
 static const struct setting spec_items[] = {
 	{ .key = "mode", .type = SETTING_ENUM, FIELD(mode), .words = pool_mode_name, .def = "cache",
 	  .help = "storage: Redis as a store, where nothing may be lost or served stale" },
 	{ .key = "transition", .type = SETTING_ENUM, FIELD(transition), .words = transition_name,
-	  .def = "instant",
-	  .help = "how proxies come from one ring to the next; two_ring is not supported yet" },
+	  .def = "two_ring",
+	  .help = "how proxies come from one ring to the next. two_ring: step by step, so that no key "
+		  "is lost or stale, see `moving`; instant: at once, and keys that move are lost. "
+		  "Distribution random, auto_eject_hosts, another protocol or redis_db are always "
+		  "instant" },
+	{ .key = "moving", .type = SETTING_GROUP, .group = &spec_moving_settings,
+	  .help = "with transition two_ring" },
 	{ .key = "max_shrink_percent", .type = SETTING_U32, FIELD(max_shrink_percent), .max = 100,
 	  .def = "50",
 	  .help = "to lose more of the servers, or of their weight, at once needs `confirm_shrink_to`" },

@@ -6,6 +6,7 @@
 #include "common/spec.h"
 
 extern const struct settings spec_settings;	     /* struct spec                    */
+extern const struct settings spec_moving_settings;   /* struct spec, fields of moving  */
 extern const struct settings spec_health_settings;   /* struct spec, fields of health  */
 extern const struct settings spec_ejection_settings; /* struct spec, those of ejection */
 

@@ -19,6 +19,12 @@ struct tree_pool {
 	const struct pool_spec *next; /* of the body that state->transition names; NULL without   */
 };
 
+/* The verdict that has a server of one of the state's two rings out, or NULL. Verdicts are about
+ * the servers of `ring`, the one in force: who has another address there is another box. */
+const struct ejection *tree_server_ejection(const struct pool_state *state,
+					    const struct pool_spec *ring,
+					    const struct server_spec *s);
+
 /* Compose and validate. `routes` may be NULL or JSON null. ERR_INVALID with a JSON path in
  * *where_out (may be NULL): no pools, states of different lineages, or what topology_from_json
  * refuses; both results are then NULL. *doc_out is a new reference, equal for equal parts; each

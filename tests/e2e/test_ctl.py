@@ -272,7 +272,7 @@ def test_nothing_invalid_is_written(tree):
         (["pool", "set", "alpha", "tiemout_ms=1"], "did you mean 'timeout_ms'"),
         (["pool", "set", "alpha", "failover=pool:none"], "'none'"),
         (["pool", "set", "alpha", 'servers=["h:1:1 s1"]'], "confirm_shrink_to: 1"),
-        (["pool", "set", "alpha", "transition=two_ring"], "two_ring"),
+        (["pool", "set", "alpha", "transition=three_ring"], "three_ring"),
         (["server", "add", "alpha", "nonsense", "s4"], "nonsense"),
         (["server", "add", "alpha", "10.0.0.1:11211", "s9"], ""),
         (["server", "remove", "alpha", "s9"], "no server 's9'"),

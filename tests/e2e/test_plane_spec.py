@@ -59,7 +59,7 @@ def bad_specs(good, rnd):
         "unknown distribution": changed(distribution="fair"),
         "unknown protocol": changed(protocol="http"),
         "unknown mode": changed(mode="cash"),
-        "a transition that is not there yet": changed(transition="two_ring"),
+        "a transition that is not there": changed(transition="three_ring"),
         "a text for a number": changed(timeout_ms="soon"),
         "a negative number": changed(timeout_ms=-1),
         "a fraction": changed(timeout_ms=1.5),

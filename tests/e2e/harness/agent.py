@@ -25,8 +25,10 @@ EJECTION = {"cap_percent": 50, "min_interval_ms": 100, "backoff_ms": 1000, "back
 
 
 def spec(protocol, servers, **options):
-    """What an operator writes to pools/P/spec; `options` of the pool and of the spec alike."""
-    return {**pool(protocol, servers), "health": HEALTH, "ejection": EJECTION, **options}
+    """What an operator writes to pools/P/spec; `options` of the pool and of the spec alike. Rings
+    change at once: tests of transitions ask for transition="two_ring"."""
+    return {**pool(protocol, servers), "transition": "instant", "health": HEALTH,
+            "ejection": EJECTION, **options}
 
 
 class Agent(Process):

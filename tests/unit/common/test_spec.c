@@ -65,7 +65,10 @@ START_TEST(defaults)
 	ck_assert_uint_eq(spec->pool->server_count, 3);
 	ck_assert_int_eq(spec->pool->failover, FAILOVER_RING);
 	ck_assert_int_eq(spec->mode, MODE_CACHE);
-	ck_assert_int_eq(spec->transition, TRANSITION_INSTANT);
+	ck_assert_int_eq(spec->transition, TRANSITION_TWO_RING);
+	ck_assert_uint_eq(spec->moving.slices, 0);
+	ck_assert_uint_eq(spec->moving.dual_max_ms, 600000);
+	ck_assert_uint_eq(spec->moving.value_max_bytes, 64 << 20);
 	ck_assert_uint_eq(spec->max_shrink_percent, 50);
 	ck_assert_uint_eq(spec->confirm_shrink_to, 0);
 	ck_assert_int_eq(spec->on_rejoin, REJOIN_FLUSH);
@@ -209,7 +212,10 @@ static const struct {
 	{ SERVERS "mode: cash\n", "f:2:7", "unknown mode 'cash' (did you mean 'cache'?)" },
 	{ SERVERS "mode: [cache]\n", "f:2:7", "'mode' must be a string, not a list" },
 	{ SERVERS "transition: slow\n", "f:2:13", "unknown transition 'slow'" },
-	{ SERVERS "transition: two_ring\n", "f:2:13", "not supported yet" },
+	{ SERVERS "transition: two_rings\n", "f:2:13", "two_ring" },
+	{ SERVERS "moving: {slices: 8}\n", "f:2:18", "1, 16, or 0" },
+	{ SERVERS "moving: {slices: 17}\n", "f:2:18", "16" },
+	{ SERVERS "moving: {value_max: 0}\n", "f:2:21", "1" },
 	{ SERVERS "max_shrink_percent: 101\n", "f:2:21",
 	  "must be a whole number from 0 to 100, not 101" },
 	{ SERVERS "max_shrink_percent: 50%\n", "f:2:21", "not the text '50%'" },
