@@ -230,6 +230,7 @@ START_TEST(an_ejected_server_is_held_until_nobody_asks_it)
 	ck_assert(server_is_ejected("b"));
 	snprintf(path, sizeof(path), "pools/p/barrier/2.0/slow");
 	rig_create(&rig, path, "{}", STORE_PARENTS);
+	rig_create(&rig, "pools/p/barrier/2.0/me", "{}", STORE_PARENTS);
 	await("pools/p/state", "\"step\":1");
 	struct answer a = rig_get(&rig, "pools/p/state", false);
 	ck_assert_ptr_null(strstr(a.data, "held"));
