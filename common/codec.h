@@ -64,6 +64,7 @@ struct op_info {
 enum command_flag {
 	CMD_NOREPLY = 1, /* the client wants no answer; the server is asked for one all the same */
 	CMD_CLOSE = 2,	 /* close the client after everything before this is answered            */
+	CMD_QUIET = 4,	 /* the client wants only the less likely answer: see client_is_quiet()  */
 };
 
 struct command {
@@ -125,7 +126,8 @@ struct codec_limits {
 	uint32_t args_max;	    /* arguments or keys          */
 	bool allow_flush;
 	bool cas_tags;
-	uint8_t resp; /* dialect the client speaks: 2 or 3 */
+	bool meta_commands; /* memcached's: a server that does not know them would run bodies */
+	uint8_t resp;	    /* dialect the client speaks: 2 or 3 */
 };
 
 /* Working memory of a parser: one per worker, shared by its clients. Zero it to start. */

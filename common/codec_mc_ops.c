@@ -29,6 +29,7 @@ const struct op_info mc_ops[MC_OP_COUNT] = {
 	[MC_MA]       = MC_WRITE("ma", MC_MA, MC_SHAPE_META_COUNT),
 	[MC_ME]       = { .name = "me", .id = MC_ME, .access = OP_READ, .route = OP_KEY,
 			  .shape = MC_SHAPE_META_DEBUG },
+	[MC_MN]        = MC_OWN("mn", MC_MN, MC_LOCAL_NOOP),
 	[MC_VERSION]   = MC_OWN("version", MC_VERSION, MC_LOCAL_VERSION),
 	[MC_VERBOSITY] = MC_OWN("verbosity", MC_VERBOSITY, MC_LOCAL_VERBOSITY),
 	[MC_STATS]     = MC_OWN("stats", MC_STATS, MC_LOCAL_STATS),
@@ -63,12 +64,24 @@ const struct op_info mc_tagged_ops[MC_OP_COUNT] = {
 	[MC_MA]   = MC_TAGGED_WRITE("ma", MC_MA, MC_SHAPE_META_COUNT),
 };
 
+const struct op_info mc_client_tagged_ops[MC_OP_COUNT] = {
+	[MC_MG]   = { .name = "mg", .id = MC_MG, .access = OP_READ, .route = OP_KEY,
+		      .shape = MC_SHAPE_META_GET, .keep_sent = true, .tags = OP_TAGS_REPLY },
+	[MC_MS]   = { .name = "ms", .id = MC_MS, .access = OP_WRITE, .route = OP_KEY,
+		      .shape = MC_SHAPE_META_SET, .keep_sent = true,
+		      .tags = OP_TAGS_SENT | OP_TAGS_REPLY },
+	[MC_MD]   = MC_TAGGED_WRITE("md", MC_MD, MC_SHAPE_META_DELETE),
+	[MC_MA]   = { .name = "ma", .id = MC_MA, .access = OP_WRITE, .route = OP_KEY,
+		      .shape = MC_SHAPE_META_COUNT, .keep_sent = true,
+		      .tags = OP_TAGS_SENT | OP_TAGS_REPLY },
+};
+
 #define ADMIN(verb) { verb, mc_parse_refused, &mc_ops[MC_ADMIN_REFUSED],                           \
 		      { "CLIENT_ERROR " verb " not allowed\r\n",                                    \
 			sizeof("CLIENT_ERROR " verb " not allowed\r\n") - 1 } }
 #define META_REFUSAL "CLIENT_ERROR meta commands not supported\r\n"
-#define META(verb, parse) { verb, parse, &mc_ops[MC_META_REFUSED],                                 \
-			    { META_REFUSAL, sizeof(META_REFUSAL) - 1 } }
+#define META(verb, parse, id) { verb, parse, &mc_ops[id], \
+				{ META_REFUSAL, sizeof(META_REFUSAL) - 1 } }
 #define NO_REFUSAL { "", 0 }
 
 /* The order is that of the search: what clients send most comes first. */
@@ -93,12 +106,12 @@ static const struct mc_verb verbs[] = {
 	{ "verbosity", mc_parse_verbosity, &mc_ops[MC_VERBOSITY], NO_REFUSAL },
 	{ "flush_all", mc_parse_flush_all, &mc_ops[MC_FLUSH_ALL],
 	  { "CLIENT_ERROR flush_all not allowed\r\n", 36 } },
-	META("mg", mc_parse_refused),
-	META("ms", mc_parse_meta_set),
-	META("md", mc_parse_refused),
-	META("ma", mc_parse_refused),
-	META("mn", mc_parse_refused),
-	META("me", mc_parse_refused),
+	META("mg", mc_parse_meta, MC_MG),
+	META("ms", mc_parse_meta_set, MC_MS),
+	META("md", mc_parse_meta, MC_MD),
+	META("ma", mc_parse_meta, MC_MA),
+	META("mn", mc_parse_noop, MC_MN),
+	META("me", mc_parse_meta, MC_ME),
 	ADMIN("shutdown"),
 	ADMIN("watch"),
 	ADMIN("lru_crawler"),

@@ -89,9 +89,9 @@ void mc_rebuild_u64(struct scratch *out, uint64_t v)
 	scratch_put_u64(out, v);
 }
 
-void mc_rebuild_token(struct scratch *out, uint64_t v)
+void mc_put_token(struct scratch *out, uint64_t v)
 {
-	scratch_printf(out, " %020" PRIu64, v);
+	scratch_printf(out, "%020" PRIu64, v);
 }
 
 enum parse_result mc_tagged(struct mc_request *r, enum parse_result result)

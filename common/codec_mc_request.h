@@ -56,6 +56,7 @@ struct mc_args {
 
 #define MC_ERROR       SLICE("ERROR\r\n")
 #define MC_BAD_FORMAT  SLICE("CLIENT_ERROR bad command line format\r\n")
+#define MC_BAD_CHUNK   SLICE("CLIENT_ERROR bad data chunk\r\n")
 #define MC_BAD_EXPTIME SLICE("CLIENT_ERROR invalid exptime argument\r\n")
 
 void mc_args_split(struct mc_request *r, struct mc_args *args);
@@ -66,6 +67,9 @@ void mc_args_noreply(struct mc_request *r, const struct mc_args *args);
 
 /* Answer `text` (nothing if the client wants no reply) to the line. */
 enum parse_result mc_refuse(struct mc_request *r, enum parse_result how, struct slice text);
+
+/* The same, and drop the body: nothing in it may ever be taken for a command. */
+enum parse_result mc_refuse_body(struct mc_request *r, uint32_t bytes, struct slice text);
 
 /* The command has this one key. */
 void mc_set_key(struct mc_request *r, struct slice key);
@@ -79,7 +83,7 @@ void mc_rebuild_arg(struct scratch *out, struct slice arg);
 void mc_rebuild_i64(struct scratch *out, int64_t v);
 void mc_rebuild_u64(struct scratch *out, uint64_t v);
 /* 20 digits, so that another token fits in its place. */
-void mc_rebuild_token(struct scratch *out, uint64_t v);
+void mc_put_token(struct scratch *out, uint64_t v);
 /* In a pool with cas_tags, take the row's tagged twin. */
 enum parse_result mc_tagged(struct mc_request *r, enum parse_result result);
 /* End it: the rebuilt line goes to the server. */
@@ -91,7 +95,12 @@ enum parse_result mc_parse_gats(struct mc_request *r);
 enum parse_result mc_parse_cas(struct mc_request *r);
 enum parse_result mc_parse_gat(struct mc_request *r);
 enum parse_result mc_parse_store(struct mc_request *r);
+enum parse_result mc_parse_meta(struct mc_request *r);
 enum parse_result mc_parse_meta_set(struct mc_request *r);
+enum parse_result mc_parse_noop(struct mc_request *r);
+/* Where the pool does not take meta commands. */
+enum parse_result mc_parse_meta_refused(struct mc_request *r);
+enum parse_result mc_parse_meta_set_refused(struct mc_request *r);
 enum parse_result mc_parse_arith(struct mc_request *r);
 enum parse_result mc_parse_delete(struct mc_request *r);
 enum parse_result mc_parse_touch(struct mc_request *r);

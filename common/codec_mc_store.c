@@ -1,6 +1,5 @@
 #include "common/codec_mc_request.h"
 
-static const struct slice bad_chunk = SLICE("CLIENT_ERROR bad data chunk\r\n");
 static const struct slice too_large = SLICE("SERVER_ERROR object too large for cache\r\n");
 
 /* key flags exptime bytes [cas], checked */
@@ -13,8 +12,7 @@ struct mc_store {
 	struct slice last; /* the argument before "noreply"; empty: nothing follows */
 };
 
-/* Answer, and drop the body: nothing in it may ever be taken for a command. */
-static enum parse_result mc_refuse_body(struct mc_request *r, uint32_t bytes, struct slice text)
+enum parse_result mc_refuse_body(struct mc_request *r, uint32_t bytes, struct slice text)
 {
 	*r->skip_out = (size_t)bytes + 2;
 	return mc_refuse(r, PARSE_SKIP, text);
@@ -52,8 +50,10 @@ static void mc_store_rebuild(struct mc_request *r, const struct mc_store *s, boo
 	mc_rebuild_u64(out, s->flags);
 	mc_rebuild_i64(out, s->exptime);
 	mc_rebuild_u64(out, s->bytes);
-	if (cas && r->limits->cas_tags) mc_rebuild_token(out, s->cas);
-	else if (cas) mc_rebuild_u64(out, s->cas);
+	if (cas && r->limits->cas_tags) {
+		scratch_puts(out, SLICE(" "));
+		mc_put_token(out, s->cas);
+	} else if (cas) mc_rebuild_u64(out, s->cas);
 	mc_rebuilt(r);
 }
 
@@ -82,7 +82,7 @@ static enum parse_result mc_store_body(struct mc_request *r, const struct mc_sto
 	}
 	if (memcmp(body.p + s->bytes, "\r\n", 2) != 0) {
 		r->line_n = total;
-		return mc_refuse(r, PARSE_ERROR, bad_chunk);
+		return mc_refuse(r, PARSE_ERROR, MC_BAD_CHUNK);
 	}
 	mc_set_key(r, s->key);
 	return mc_store_forward(r, s, cas, body);
@@ -111,12 +111,19 @@ enum parse_result mc_parse_cas(struct mc_request *r)
 	return mc_tagged(r, mc_parse_store(r));
 }
 
+enum parse_result mc_parse_meta_refused(struct mc_request *r)
+{
+	r->cmd->info = &mc_ops[MC_META_REFUSED];
+	return mc_parse_refused(r);
+}
+
 /* ms KEY BYTES flags*: not supported, but its body is still no command. */
-enum parse_result mc_parse_meta_set(struct mc_request *r)
+enum parse_result mc_parse_meta_set_refused(struct mc_request *r)
 {
 	struct mc_args args;
 	uint32_t bytes;
 	bool plain = false;
+	r->cmd->info = &mc_ops[MC_META_REFUSED];
 	mc_args_split(r, &args);
 	if (args.n >= 2 && mc_parse_length(args.v[1], &bytes, &plain))
 		return mc_refuse_body(r, bytes, r->row->refusal);

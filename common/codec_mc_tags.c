@@ -54,10 +54,9 @@ void mc_tag_sent(char *head, size_t n, uint16_t tag)
 	memcpy(token, digits, TOKEN_DIGITS);
 }
 
-/* VALUE key flags bytes cas: all of it was checked when it was received. */
-void mc_tag_reply(const struct op_info *info, struct slice reply, uint16_t tag, struct scratch *out)
+/* VALUE key flags bytes cas */
+static void mc_tag_values(struct slice reply, uint16_t tag, struct scratch *out)
 {
-	(void)info;
 	const char *p = reply.p, *end = reply.p + reply.n;
 	while (end - p > 6 && memcmp(p, "VALUE ", 6) == 0) {
 		uint64_t flags, bytes = 0, cas = 0;
@@ -72,4 +71,26 @@ void mc_tag_reply(const struct op_info *info, struct slice reply, uint16_t tag, 
 		p = rest + bytes + 4;
 	}
 	scratch_put(out, p, end - p);
+}
+
+/* The first line's flag c. */
+static void mc_tag_meta(struct slice reply, uint16_t tag, struct scratch *out)
+{
+	const char *end = reply.p + reply.n, *line = memchr(reply.p, '\r', reply.n);
+	const char *p = line ? memmem(reply.p, line - reply.p, " c", 2) : NULL, *rest = reply.p;
+	uint64_t cas;
+	const char *after = p ? mc_digits(p + 2, line, UINT64_MAX, &cas) : NULL;
+	if (after && cas) {
+		scratch_put(out, reply.p, p + 2 - reply.p);
+		scratch_put_u64(out, cas ^ (uint64_t)tag << TAG_SHIFT);
+		rest = after;
+	}
+	scratch_put(out, rest, end - rest);
+}
+
+/* All of it was checked when it was received. */
+void mc_tag_reply(const struct op_info *info, struct slice reply, uint16_t tag, struct scratch *out)
+{
+	if (mc_shape_is_meta(info->shape)) mc_tag_meta(reply, tag, out);
+	else mc_tag_values(reply, tag, out);
 }

@@ -47,6 +47,7 @@ enum mc_op {
 	MC_MD,
 	MC_MA,
 	MC_ME,
+	MC_MN,
 	MC_VERSION,
 	MC_VERBOSITY,
 	MC_STATS,
@@ -98,13 +99,16 @@ enum mc_local {
 	MC_LOCAL_VERSION,
 	MC_LOCAL_VERBOSITY,
 	MC_LOCAL_STATS,
-	MC_LOCAL_QUIT
+	MC_LOCAL_QUIT,
+	MC_LOCAL_NOOP
 };
 
 extern const struct op_info mc_ops[MC_OP_COUNT];
 /* The same for pools with cas_tags, of those that carry tokens; the others are zero. Of meta
  * commands: as the proxy itself sends them. */
 extern const struct op_info mc_tagged_ops[MC_OP_COUNT];
+/* Of meta commands: as clients send them. */
+extern const struct op_info mc_client_tagged_ops[MC_OP_COUNT];
 
 enum parse_result mc_parse_request(struct parser *p, const struct codec_limits *limits,
 				   const char *data, size_t n, struct parse_resume *resume,

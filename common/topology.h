@@ -63,6 +63,7 @@ struct pool_spec {
 	enum failover failover;
 	char *failover_pool;	  /* a pool of the same topology and protocol; NULL unless _POOL */
 	bool cas_tags;		  /* memcached: cas tokens name the process that gave them */
+	bool meta_commands;	  /* memcached: clients may use them               */
 	bool allow_flush;	  /* flush_all / FLUSHALL / FLUSHDB reach all servers */
 	uint32_t inflight_max;	  /* requests queued or unanswered per server connection */
 	uint32_t value_max_bytes; /* one value or bulk argument                      */

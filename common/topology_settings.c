@@ -207,6 +207,9 @@ static const struct setting pool_items[] = {
 	  .help = "mark the cas tokens of memcached servers with the process that gave them: one "
 		  "that comes back after a restart, or to another server, is answered EXISTS. All "
 		  "proxies of a pool must agree" },
+	{ .key = "meta_commands", .type = SETTING_BOOL, FIELD(meta_commands), .def = "false",
+	  .help = "let clients use memcached's meta commands (mg, ms, md, ma, mn, me); every server "
+		  "must know them: 1.6 or later" },
 	{ .key = "inflight_max", .type = SETTING_U32, FIELD(inflight_max), .min = 1,
 	  .max = NUMBER_MAX, .def = "100000",
 	  .help = "requests queued or unanswered on one server connection; above it they fail" },

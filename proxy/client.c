@@ -91,12 +91,21 @@ static bool client_memory_is_short(const struct client *c)
 	return core->bufs.bytes > core->buffer_max;
 }
 
+/* memcached's q: misses of reads and successes of writes are not told. */
+static bool client_is_quiet(const struct request *req, const struct answer *a)
+{
+	if (req->flags & REQ_NOREPLY) return true;
+	bool reads = req->info->access == OP_READ;
+	if (a->err) return reads && req->pool->spec->on_error == ON_ERROR_MISS;
+	return a->kind == (reads ? REPLY_MISS : REPLY_HIT);
+}
+
 /* Write the answer into `q`: the client's output when it is this request's turn, else its own. */
 static void client_write_answer(struct client *c, struct request *req, const struct answer *a,
 				struct outq *q)
 {
 	struct core *core = c->core;
-	if (req->flags & REQ_NOREPLY) return;
+	if ((req->flags & (REQ_NOREPLY | REQ_QUIET)) && client_is_quiet(req, a)) return;
 	size_t n = a->chain ? a->chain->bytes : a->bytes.n;
 	/* Not reading has not been enough: then an error rather than the memory of others. */
 	enum err e = n >= BUF_REF_MIN && client_memory_is_short(c) ? ERR_NOMEM : a->err;
@@ -299,6 +308,7 @@ static struct request *client_request(struct client *c, const struct route *entr
 	req->lane = c->id;
 	req->resp = c->session.resp;
 	if (cmd->flags & CMD_NOREPLY) req->flags |= REQ_NOREPLY;
+	if (cmd->flags & CMD_QUIET) req->flags |= REQ_QUIET;
 	client_push(c, req);
 	c->in_flight++;
 	return req;

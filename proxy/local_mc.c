@@ -221,6 +221,7 @@ enum local_result local_mc(struct local_env *env, const struct command *cmd, str
 		break;
 	case MC_LOCAL_STATS: local_stats(env, cmd, out); break;
 	case MC_LOCAL_QUIT: return LOCAL_CLOSE;
+	case MC_LOCAL_NOOP: scratch_puts(out, SLICE("MN\r\n")); break;
 	}
 	return LOCAL_ANSWERED;
 }

@@ -131,6 +131,7 @@ static enum err pool_build(struct snapshot *s, struct server_pool *p, const stru
 					   .args_max = ARGS_MAX,
 					   .allow_flush = spec->allow_flush,
 					   .cas_tags = spec->cas_tags,
+					   .meta_commands = spec->meta_commands,
 					   .resp = 2 };
 	p->servers = calloc(spec->server_count, sizeof(*p->servers));
 	if (!p->servers) return ERR_NOMEM;

@@ -120,6 +120,13 @@ static void mc_own(struct mc_flow *f, struct dest *d)
 	flow_call(base, d, base->parent->info, base->head, base->body, base->in, mc_on_own);
 }
 
+/* Whatever the sequence says, a's answer to it is the client's. */
+static void mc_leave_to_a(struct mc_flow *f)
+{
+	struct flow *base = &f->base;
+	flow_call(base, base->a, base->parent->info, base->head, base->body, base->in, flow_answer);
+}
+
 static void mc_own_a(struct mc_flow *f)
 {
 	mc_own(f, f->base.a);
@@ -286,6 +293,12 @@ static void mc_line_ttl(struct scratch *line, int64_t left_s)
 	mc_line_u64(line, " T", s);
 }
 
+static void mc_on_free(struct flow *base, const struct answer *a)
+{
+	if (a->err) flow_fail(base, a->err, a->server);
+	else mc_leave_to_a(mc_flow(base));
+}
+
 /* Nobody has it. Who is to keep the lease answers; the others give it back first. */
 static void mc_absent(struct mc_flow *f)
 {
@@ -295,6 +308,8 @@ static void mc_absent(struct mc_flow *f)
 	else if (!f->leased && !f->ask.vivify.p) mc_say_miss(f);
 	else if (f->ask.kind == MC_KIND_GET || f->ask.kind == MC_KIND_TOUCH)
 		mc_say_item(f, &f->item, NULL); /* the placeholder: the client may fill it */
+	else if (f->ask.op == MC_MS && f->ask.kind == MC_KIND_CHANGE)
+		mc_unlease(f, f->base.a, f->lease, mc_on_free); /* servers differ in what N means */
 	else if (f->ask.kind == MC_KIND_CHANGE) mc_act(f, MC_ACT_STORE_LEASED);
 	else mc_flow_next(f);
 }
@@ -448,7 +463,7 @@ static void mc_on_looked(struct flow *base, const struct answer *a)
 	if (mc_item_is_hit(&item)) mc_flow_next(f);
 	else if (!f->ask.vivify.p) mc_say_miss(f);
 	else if (mc_item_is_placeholder(&item)) mc_flow_retry(f);
-	else mc_act(f, MC_ACT_OWN_A);
+	else mc_leave_to_a(f);
 }
 
 static void mc_look_a(struct mc_flow *f)
@@ -499,7 +514,9 @@ static void mc_change_meta(struct mc_flow *f)
 	scratch_clear(line);
 	scratch_puts(line, f->ask.line);
 	mc_line_cas(line, f->cas);
-	mc_send(f, f->base.a, f->ask.op, f->ask.value, f->base.in, mc_on_changed);
+	scratch_puts(line, SLICE("\r\n"));
+	flow_call(&f->base, f->base.a, f->base.parent->info, scratch_slice(line), f->ask.value,
+		  f->base.in, mc_on_changed);
 }
 
 static void mc_change_a(struct mc_flow *f)

@@ -57,14 +57,14 @@ START_TEST(bytes_of_a_body)
 	    "{\"checksum\":\"dfc2946cc61f63ff\",\"points\":160,\"pool\":{\"allow_flush\":false,"
 	    "\"auto_eject_hosts\":false,\"cas_tags\":false,\"connect_timeout_ms\":0,\"distribution\":\"ketama\","
 	    "\"failover\":\"ring\",\"hash\":\"fnv1a_64\",\"inflight_max\":100000,\"keepalive\":"
-	    "true,"
+	    "true,\"meta_commands\":false,"
 	    "\"on_error\":\"error\",\"preconnect\":false,\"protocol\":\"memcached\",\"redis_db\":0,"
 	    "\"server_connections\":1,\"server_failure_limit\":3,\"server_retry_timeout_ms\":2000,"
 	    "\"servers\":[{\"host\":\"h\",\"name\":\"a\",\"port\":1,\"weight\":1}],"
 	    "\"timeout_ms\":1000,\"value_max\":67108864}}";
 	ck_assert_msg(body.n == strlen(want) && memcmp(body.p, want, body.n) == 0, "%.*s",
 		      (int)body.n, body.p);
-	ck_assert_str_eq(hex, "1d0cdfd895287cec49f9850a3840c8afe12f7b513c1964fb3e0abc8f632e6a83");
+	ck_assert_str_eq(hex, "338c07c5c81691ad08e756d3d20e863e406d45c8dcec8daec8c12d787563241b");
 }
 END_TEST
 
