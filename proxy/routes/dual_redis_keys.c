@@ -123,8 +123,11 @@ bool dual_redis_send_keys(const struct route *r, struct request *req, const stru
 		request_fail_later(core, req, ERR_MOVING, NULL);
 		return true;
 	}
-	/* DEL of one key has nobody to wait for: it may park, as any other command for one. */
-	if (cmd->key_count == 1 && info->route == OP_SPLIT) return false;
+	/* DEL or EVAL of one key has nobody to wait for: it may park, as any other command. */
+	if (cmd->key_count < 2) {
+		route_send(r, req);
+		return true;
+	}
 	struct redis_survey s = survey(r, req->view, cmd);
 	if (s.moving == 0 || s.homeless) return false;
 	enum err verdict = survey_verdict(&s, info);

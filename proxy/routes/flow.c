@@ -15,7 +15,7 @@ struct flows {
 	bool closing;
 	struct flow **ready_tail;
 	TAILQ_HEAD(flow_parking, flow) parked;
-	TAILQ_HEAD(flow_wides, flow) wides;	  /* that have not been passed, in order */
+	TAILQ_HEAD(, flow) wides;		  /* that have not been passed, in order */
 	struct io_timer timer;			  /* the next parked flow's */
 	struct flow_bucket buckets[FLOW_BUCKETS]; /* heads of chains: the others wait behind them */
 };
@@ -70,8 +70,7 @@ static bool flow_is_wide(const struct request *req)
 static struct flow *flow_wide(struct flows *all, uint32_t lane)
 {
 	struct flow *f;
-	TAILQ_FOREACH_REVERSE(f, &all->wides, flow_wides, wide_next)
-	{
+	TAILQ_FOREACH (f, &all->wides, wide_next) {
 		if (f->parent->lane == lane) return f;
 	}
 	return NULL;

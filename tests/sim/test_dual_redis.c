@@ -463,6 +463,25 @@ START_TEST(no_part_of_a_write_runs_in_hold)
 }
 END_TEST
 
+START_TEST(several_keys_of_which_there_is_one)
+{
+	static const char *const verbs[] = { "DEL", "EVAL s 1" };
+	struct sock *c = start(RULES("hold"));
+	for (int i = 0; i < 2; i++) {
+		ask(c, "%s %s", verbs[i], k);
+		sim_pass_ms(100);
+		silent(c);
+		phase(RULES("dual"));
+		import(k);
+		asked(NEW, "%s %s", verbs[i], k);
+		sim_send(NEW, ":1\r\n");
+		sim_expect(c, ":1\r\n");
+		phase(RULES("hold"));
+	}
+	nothing_left();
+}
+END_TEST
+
 START_TEST(reads_in_hold_are_answered_key_by_key)
 {
 	struct sock *c = start(RULES("hold"));
@@ -878,6 +897,7 @@ int main(void)
 	tcase_add_test(t, a_client_that_leaves_ends_no_import);
 	tcase_add_test(t, a_lost_source_counts_as_empty);
 	tcase_add_test(t, no_part_of_a_write_runs_in_hold);
+	tcase_add_test(t, several_keys_of_which_there_is_one);
 	tcase_add_test(t, reads_in_hold_are_answered_key_by_key);
 	tcase_add_test(t, a_script_runs_when_all_its_keys_are_there);
 	tcase_add_test(t, keys_that_end_up_apart_are_refused);
