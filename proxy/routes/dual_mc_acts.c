@@ -323,6 +323,8 @@ static void mc_on_filled(struct flow *base, const struct answer *a)
 	if (!reads && mc_failed(f, a)) return;
 	mc_answer_item(a, a->bytes, &item);
 	bool filled = mc_item_is(&item, "HD");
+	struct pool_slot *slot = &base->pool->stats->slots[base->core->index];
+	metric_add(&slot->m[filled ? POOL_promoted : POOL_promote_races], 1);
 	if (filled) {
 		f->at_b = false;
 		f->item.cas = f->cas = item.cas;

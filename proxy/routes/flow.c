@@ -324,6 +324,7 @@ void flow_park(struct flow *f, uint32_t ms)
 	assert(f->in_table && !f->is_parked && !f->on_answer);
 	f->started_us = 0;
 	f->is_parked = true;
+	metric_add(&f->pool->stats->slots[f->core->index].m[POOL_parked], 1);
 	f->until_us = core_now(f->core) + ms * 1000ull;
 	TAILQ_INSERT_TAIL(&all->parked, f, parked);
 	if (!io_timer_armed(&all->timer)) flows_set_timer(all);
