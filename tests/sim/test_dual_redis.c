@@ -876,6 +876,171 @@ START_TEST(the_rules_are_the_models)
 }
 END_TEST
 
+/* --- anything, in any order ------------------------------------------------------------------- */
+
+static struct {
+	uint64_t state;
+	struct parser parser;
+	struct sock *clients[3];
+	uint32_t asked[3], answered[3];
+	uint32_t good, held, dumps, unions; /* that anything of it happened */
+} chaos;
+
+static uint32_t roll(uint32_t n)
+{
+	chaos.state = chaos.state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(chaos.state >> 33) % n;
+}
+
+/* What a server says to one command; "" is silence, for ever. */
+static const char *chaos_reply(const struct command *cmd, bool *multi)
+{
+	struct slice verb = cmd->argv[0], first = cmd->argc > 1 ? cmd->argv[1] : verb;
+	if (roll(400) == 0) return "";
+	chaos.held += resp_is(verb, "multi");
+	chaos.dumps += resp_is(verb, "eval");
+	chaos.unions += resp_is(verb, "sunion");
+	if (resp_is(verb, "ping")) return "+PONG\r\n";
+	if (resp_is(verb, "multi")) {
+		*multi = true;
+		return "+OK\r\n";
+	}
+	if (resp_is(verb, "exec")) {
+		*multi = false;
+		return roll(2) ? "*2\r\n:0\r\n*0\r\n" : "*2\r\n:1\r\n-ERR any\r\n";
+	}
+	if (*multi) return "+QUEUED\r\n";
+	if (roll(50) == 0) return "-EPOCH is not 7.3\r\n";
+	if (resp_is(verb, "eval") && memmem(first.p, first.n, "'DUMP'", 6))
+		return roll(3) ? "$-1\r\n" : roll(5) ? DUMP : "-BIGKEY 2000 bytes\r\n";
+	if (resp_is(verb, "eval") || resp_is(verb, "incr") || resp_is(verb, "del")) return ":1\r\n";
+	if (resp_is(verb, "sunion")) return "*0\r\n";
+	if (resp_is(verb, "mget")) return "*1\r\n$-1\r\n";
+	return resp_is(verb, "get") ? "$-1\r\n" : "+OK\r\n";
+}
+
+static void chaos_serve(struct sock *s)
+{
+	static const struct codec_limits limits = { .value_max_bytes = 1000000,
+						    .request_max_bytes = 1000000,
+						    .args_max = 1000,
+						    .resp = 2 };
+	struct scratch replies = { 0 };
+	size_t at = 0;
+	bool multi = false, silent_now = false;
+	if (!s || s->closed) return;
+	while (at < s->out_n) {
+		struct parse_resume resume = { 0 };
+		struct command cmd;
+		size_t skip;
+		if (codec_resp.parse_request(&chaos.parser, &limits, s->out + at, s->out_n - at,
+					     &resume, &cmd, &skip) != PARSE_OK)
+			break;
+		const char *reply = chaos_reply(&cmd, &multi);
+		silent_now |= *reply == 0;
+		if (!silent_now) scratch_put(&replies, reply, strlen(reply));
+		at += cmd.consumed;
+	}
+	sock_take(s, at);
+	if (replies.n) sim_send_bytes(s, replies.p, replies.n);
+	if (silent_now && !s->closed) s->eof = true;
+	scratch_fini(&replies);
+}
+
+static void chaos_ask(struct sock *c, uint32_t n)
+{
+	static const char *const one[] = { "GET", "INCR", "DEL", "MGET" };
+	char line[200];
+	const char *x = sim_moving(0, 1, roll(3)), *y = sim_moving(0, 1, roll(3));
+	for (uint32_t i = 0; i < n; i++) {
+		if (roll(4)) snprintf(line, sizeof(line), "%s %s", one[roll(4)], x);
+		else snprintf(line, sizeof(line), "%s %s %s", roll(2) ? "SUNION" : "RENAME", x, y);
+		struct scratch out = { 0 };
+		uint32_t words = 1;
+		for (const char *p = line; *p; p++) words += *p == ' ';
+		resp_put_head(&out, '*', words);
+		for (char *save, *w = strtok_r(line, " ", &save); w; w = strtok_r(NULL, " ", &save))
+			resp_put_bulk(&out, slice_of(w));
+		sim_feed(c, "%.*s", (int)out.n, out.p);
+		scratch_fini(&out);
+	}
+}
+
+/* Whole replies in what a client got. */
+static uint32_t chaos_replies(struct sock *c)
+{
+	uint32_t n = 0;
+	size_t at = 0;
+	while (at < c->out_n) {
+		struct slice v = resp_value(c->out + at, c->out_n - at);
+		if (v.n == 0) break;
+		chaos.good += v.p[0] != '-';
+		at += v.n;
+		n++;
+	}
+	sock_take(c, at);
+	return n;
+}
+
+static void chaos_round(uint32_t round)
+{
+	static const char *const phases[] = { RULES("prepare"), RULES("hold"),	 RULES("dual"),
+					      RULES("drain"),	RULES("hold-r"), RULES("dual-r"),
+					      RULES("drain-r") };
+	uint32_t i = roll(3);
+	switch (roll(6)) {
+	case 0:
+	case 1:
+	case 2: {
+		uint32_t n = 1 + roll(6);
+		chaos_ask(chaos.clients[i], n);
+		chaos.asked[i] += n;
+		break;
+	}
+	case 3: phase(phases[roll(7)]); break;
+	case 4: sim_pass_ms(1 + roll(40)); break;
+	case 5: {
+		struct sock *s = sim_server(roll(2));
+		if (s && roll(10) == 0) s->eof = true;
+		break;
+	}
+	}
+	if (round % 2) sim_settle();
+	if (roll(3)) chaos_serve(OLD);
+	if (roll(3)) chaos_serve(NEW);
+	for (i = 0; i < 3; i++) chaos.answered[i] += chaos_replies(chaos.clients[i]);
+}
+
+/* Whatever happens: one answer for each request, none is forgotten, and nothing is left. */
+START_TEST(every_request_is_answered_once)
+{
+	const char *seed = getenv("SIM_SEED");
+	memset(&chaos, 0, sizeof(chaos));
+	chaos.state = seed ? strtoull(seed, NULL, 0) : (uint64_t)_i * 7919 + 1;
+	chaos.clients[0] = start(RULES("prepare"));
+	chaos.clients[1] = sim_client();
+	chaos.clients[2] = sim_client();
+	for (uint32_t round = 0; round < 1500; round++) chaos_round(round);
+	phase(RULES("drain"));
+	for (int i = 0; i < 60; i++) {
+		chaos_serve(OLD);
+		chaos_serve(NEW);
+		sim_pass_ms(20);
+	}
+	for (int i = 0; i < 3; i++) {
+		chaos.answered[i] += chaos_replies(chaos.clients[i]);
+		ck_assert_msg(chaos.asked[i] == chaos.answered[i], "client %d: %u of %u, seed %d",
+			      i, chaos.answered[i], chaos.asked[i], _i);
+	}
+	ck_assert_uint_gt(chaos.good, (chaos.asked[0] + chaos.asked[1] + chaos.asked[2]) / 2);
+	ck_assert(chaos.held > 50 && chaos.dumps > 200 && chaos.unions > 100);
+	ck_assert_uint_eq(flows_live(&sim.w->core), 0);
+	ck_assert_uint_eq(sim.w->core.wide_flows, 0);
+	parser_fini(&chaos.parser);
+	sim_stop();
+}
+END_TEST
+
 int main(void)
 {
 	TCase *t = tcase_create("dual_redis");
@@ -908,5 +1073,6 @@ int main(void)
 	tcase_add_test(t, a_key_on_its_way_is_never_a_miss);
 	tcase_add_test(t, commands_for_all_go_to_both_rings);
 	tcase_add_test(t, the_rules_are_the_models);
+	tcase_add_loop_test(t, every_request_is_answered_once, 0, 20);
 	return sim_run("dual_redis", t);
 }
