@@ -160,9 +160,16 @@ static void redis_on_import(struct redis_flow *f, const struct import_end *end)
 	}
 }
 
+static bool redis_needs_none(const struct redis_flow *f, const struct redis_key *key)
+{
+	if (!key->b) return true; /* lost */
+	return import_is_done(f->base.core, f->transition, key->name, f->base.a, key->b);
+}
+
 static void redis_import_next(struct redis_flow *f)
 {
-	while (f->imported < f->key_count && !f->keys[f->imported].b) f->imported++;
+	while (f->imported < f->key_count && redis_needs_none(f, &f->keys[f->imported]))
+		f->imported++;
 	if (f->imported == f->key_count) redis_at_a(f);
 	else import_start(f, &f->keys[f->imported], redis_on_import);
 }
@@ -277,6 +284,9 @@ void dual_redis_send(const struct dual_way *way, struct request *req)
 	struct core *core = req->view->core;
 	enum redis_rule rule = dual_redis_rule(way->phase, way->fenced, req->info);
 	struct redis_key key = { req->key, way->b_lost ? NULL : way->b };
+	if (rule == REDIS_IMPORT && !way->b_lost &&
+	    import_is_done(core, way->transition, req->key, way->a, way->b))
+		rule = REDIS_AT_A;
 	const struct dest *out = dual_redis_out(way, rule);
 	if (rule == REDIS_REFUSE) {
 		request_fail_later(core, req, ERR_FENCED, NULL);

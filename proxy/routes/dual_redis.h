@@ -58,6 +58,9 @@ struct redis_flow {
  * once. */
 void import_start(struct redis_flow *f, const struct redis_key *key, import_done_fn done);
 
+/* Is it known that `b` does not have the key, and will not before the next epoch? */
+bool import_is_done(struct core *core, const struct transition *t, struct slice key,
+		    const struct dest *a, const struct dest *b);
 /* Too large to be moved is no obstacle for it. */
 bool import_may_drop(const struct redis_flow *f);
 

@@ -15,11 +15,22 @@
 
 #include "common/redis_import.h"
 
-enum { IMPORT_BUCKETS = 256 };
+enum { IMPORT_BUCKETS = 256, MOVED_SLOTS = 4096, MOVED_KEY_MAX = 47 };
 
-/* Of one worker: the flows that import, by key. */
+/* A key that b was found not to have. Under one mark that stays so: nobody writes to b, and what
+ * could still reach it is refused. Only a new epoch may bring keys there. */
+struct moved {
+	uint64_t key_hash, mark_hash;
+	uint64_t a, b; /* dest.id: never used again for another server */
+	uint8_t n;
+	char key[MOVED_KEY_MAX];
+};
+_Static_assert(sizeof(struct moved) == 80, "compared as a whole: it has no gaps");
+
+/* Of one worker: the flows that import, by key; and some of the keys that need no import. */
 struct imports {
 	LIST_HEAD(, redis_flow) buckets[IMPORT_BUCKETS];
+	struct moved moved[MOVED_SLOTS];
 };
 
 static struct imports *imports_get(struct core *core)
@@ -27,6 +38,37 @@ static struct imports *imports_get(struct core *core)
 	if (!core->imports) core->imports = calloc(1, sizeof(*core->imports));
 	if (!core->imports) abort();
 	return core->imports;
+}
+
+static uint64_t hash_of(struct slice s)
+{
+	return XXH3_64bits(s.p, s.n);
+}
+
+static struct moved moved_entry(const struct transition *t, struct slice key, const struct dest *a,
+				const struct dest *b)
+{
+	struct moved m = { .key_hash = hash_of(key), .a = a->id, .b = b->id, .n = (uint8_t)key.n };
+	m.mark_hash = hash_of(slice_of(t->rules.mark ? t->rules.mark : ""));
+	memcpy(m.key, key.p, key.n);
+	return m;
+}
+
+bool import_is_done(struct core *core, const struct transition *t, struct slice key,
+		    const struct dest *a, const struct dest *b)
+{
+	if (!core->imports || key.n > MOVED_KEY_MAX) return false;
+	struct moved m = moved_entry(t, key, a, b);
+	return memcmp(&core->imports->moved[m.key_hash % MOVED_SLOTS], &m, sizeof(m)) == 0;
+}
+
+static void import_remember(const struct redis_flow *f)
+{
+	struct imports *all = f->base.core->imports;
+	struct slice key = f->key->name;
+	if (key.n > MOVED_KEY_MAX) return;
+	struct moved m = moved_entry(f->transition, key, f->base.a, f->key->b);
+	all->moved[m.key_hash % MOVED_SLOTS] = m;
 }
 
 static const char *import_mark(const struct redis_flow *f)
@@ -67,6 +109,7 @@ static void import_finish(struct redis_flow *f, const struct import_end *end)
 	STAILQ_HEAD(, redis_flow) followers = STAILQ_HEAD_INITIALIZER(followers);
 	struct redis_flow *next;
 	if (end->how == IMPORT_UNSURE) import_count(f, POOL_import_errors);
+	if (end->how == IMPORT_MOVED) import_remember(f);
 	LIST_REMOVE(f, leader);
 	STAILQ_CONCAT(&followers, &f->followers);
 	import_tell(f, end); /* which may end it */
@@ -175,7 +218,7 @@ void import_start(struct redis_flow *f, const struct redis_key *key, import_done
 	struct scratch *out = &core->text;
 	f->key = key;
 	f->done = done;
-	f->key_hash = XXH3_64bits(key->name.p, key->name.n);
+	f->key_hash = hash_of(key->name);
 	struct redis_flow *leader = import_leader(all, f);
 	if (leader) {
 		STAILQ_INSERT_TAIL(&leader->followers, f, follower);

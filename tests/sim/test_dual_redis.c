@@ -253,6 +253,27 @@ START_TEST(what_has_moved_is_not_moved_again)
 	asked(NEW, "GET %s", k);
 	sim_send(NEW, "$1\r\nx\r\n");
 	sim_expect(c, "$1\r\nx\r\n");
+	/* Nor asked for, in this epoch ... */
+	phase(RULES("drain"));
+	phase(RULES("dual"));
+	ask(c, "GET %s", k);
+	asked(NEW, "GET %s", k);
+	sim_send(NEW, "$1\r\nx\r\n");
+	sim_expect(c, "$1\r\nx\r\n");
+	ask(c, "SUNION %s %s", k, k2);
+	asked_dump(OLD, k2);
+	sim_send(OLD, "-EPOCH is not 7.3\r\n");
+	error_is(c, "-TRYAGAIN ");
+	/* ... and only in this: the way back may have been begun in between. */
+	phase("\"phase\": \"dual\", \"mode\": \"storage\", \"mark\": \"8.1\"");
+	ask(c, "GET %s", k);
+	ck_assert(OLD->out_n > 0 && memmem(OLD->out, OLD->out_n, "'DUMP'", 6));
+	sock_take(OLD, OLD->out_n);
+	silent(NEW);
+	sim_send(OLD, "$-1\r\n");
+	asked(NEW, "GET %s", k);
+	sim_send(NEW, "$1\r\nx\r\n");
+	sim_expect(c, "$1\r\nx\r\n");
 	nothing_left();
 }
 END_TEST
@@ -467,13 +488,14 @@ START_TEST(several_keys_of_which_there_is_one)
 {
 	static const char *const verbs[] = { "DEL", "EVAL s 1" };
 	struct sock *c = start(RULES("hold"));
+	const char *keys[] = { k, k2 };
 	for (int i = 0; i < 2; i++) {
-		ask(c, "%s %s", verbs[i], k);
+		ask(c, "%s %s", verbs[i], keys[i]);
 		sim_pass_ms(100);
 		silent(c);
 		phase(RULES("dual"));
-		import(k);
-		asked(NEW, "%s %s", verbs[i], k);
+		import(keys[i]);
+		asked(NEW, "%s %s", verbs[i], keys[i]);
 		sim_send(NEW, ":1\r\n");
 		sim_expect(c, ":1\r\n");
 		phase(RULES("hold"));
@@ -591,13 +613,12 @@ START_TEST(order_holds_over_all_keys)
 	sim_send(OLD, "$-1\r\n");
 	asked(NEW, "INCR %s", k2);
 	asked_dump(OLD, k);
+	silent(NEW);
 	sim_send(OLD, "$-1\r\n");
-	asked_dump(OLD, k2);
-	sim_send(OLD, "$-1\r\n");
-	asked(NEW, "RENAME %s %s", k, k2);
-	asked_dump(OLD, k2);
-	sim_send(OLD, "$-1\r\n");
-	asked(NEW, "GET %s", k2);
+	sim_expect(
+	    NEW,
+	    "*3\r\n$6\r\nRENAME\r\n$%zu\r\n%s\r\n$%zu\r\n%s\r\n*2\r\n$3\r\nGET\r\n$%zu\r\n%s\r\n",
+	    strlen(k), k, strlen(k2), k2, strlen(k2), k2);
 	sim_send(NEW, ":1\r\n+OK\r\n$1\r\n5\r\n");
 	sim_expect(c, ":1\r\n+OK\r\n$1\r\n5\r\n");
 	nothing_left();
@@ -618,8 +639,6 @@ START_TEST(order_holds_when_routed_again)
 	asked_dump(OLD, k);
 	sim_send(OLD, "$-1\r\n");
 	asked(NEW, "SET %s x", k);
-	asked_dump(OLD, k);
-	sim_send(OLD, "$-1\r\n");
 	asked_dump(OLD, k2);
 	phase(RULES("drain"));
 	sim_send(OLD, "$-1\r\n");
@@ -982,11 +1001,21 @@ static uint32_t chaos_replies(struct sock *c)
 	return n;
 }
 
+/* Each time in an epoch of its own. */
+static void chaos_phase(uint32_t epoch)
+{
+	static const char *const phases[] = { "prepare", "hold",   "dual",   "drain",
+					      "hold-r",	 "dual-r", "drain-r" };
+	char rules[200];
+	snprintf(rules, sizeof(rules),
+		 "\"phase\": \"%s\", \"mode\": \"storage\", \"mark\": \"%u.1\", "
+		 "\"hold_park_ms\": 250, \"move_max_bytes\": 1000",
+		 phases[roll(7)], epoch);
+	phase(rules);
+}
+
 static void chaos_round(uint32_t round)
 {
-	static const char *const phases[] = { RULES("prepare"), RULES("hold"),	 RULES("dual"),
-					      RULES("drain"),	RULES("hold-r"), RULES("dual-r"),
-					      RULES("drain-r") };
 	uint32_t i = roll(3);
 	switch (roll(6)) {
 	case 0:
@@ -997,7 +1026,7 @@ static void chaos_round(uint32_t round)
 		chaos.asked[i] += n;
 		break;
 	}
-	case 3: phase(phases[roll(7)]); break;
+	case 3: chaos_phase(round); break;
 	case 4: sim_pass_ms(1 + roll(40)); break;
 	case 5: {
 		struct sock *s = sim_server(roll(2));
@@ -1033,7 +1062,7 @@ START_TEST(every_request_is_answered_once)
 			      i, chaos.answered[i], chaos.asked[i], _i);
 	}
 	ck_assert_uint_gt(chaos.good, (chaos.asked[0] + chaos.asked[1] + chaos.asked[2]) / 2);
-	ck_assert(chaos.held > 50 && chaos.dumps > 200 && chaos.unions > 100);
+	ck_assert(chaos.held > 50 && chaos.dumps > 100 && chaos.unions > 100);
 	ck_assert_uint_eq(flows_live(&sim.w->core), 0);
 	ck_assert_uint_eq(sim.w->core.wide_flows, 0);
 	parser_fini(&chaos.parser);
