@@ -303,7 +303,9 @@ static void work_verdict_lost(struct pool_work *w, const struct verdict_output *
 	json_t *lost = json_array();
 	for (uint32_t i = 0; i < w->body->pools[0].server_count; i++) {
 		const char *server = w->body->pools[0].servers[i].ring_name;
-		if (!out->status[i].out || pool_state_ejection(&w->state, server) ||
+		const struct ejection *e = pool_state_ejection(&w->state, server);
+		w->return_failed |= e && e->returning && out->status[i].out;
+		if (!out->status[i].out || (e && !e->returning) ||
 		    transition_is_lost(&w->state.transition->rules, server))
 			continue;
 		json_array_append_new(lost, json_string(server));
@@ -311,6 +313,25 @@ static void work_verdict_lost(struct pool_work *w, const struct verdict_output *
 	json_decref(w->newly_lost);
 	w->newly_lost = json_array_size(lost) > 0 ? json_incref(lost) : NULL;
 	json_decref(lost);
+}
+
+/* A server that may come back; its keys are carried home first, when the pool allows that. */
+static bool state_let_return(struct pool_work *w, struct pool_state *next, const char *server)
+{
+	if (!work_returns_by_steps(w)) {
+		pool_state_restore(next, server);
+		return true;
+	}
+	bool begun = next->transition && !w->state.transition;
+	for (uint32_t i = 0; i < next->ejected_count; i++) {
+		struct ejection *e = &next->ejected[i];
+		/* One transition after the other, and none while a ring is about to change. */
+		if (e->held || (next->transition && !begun)) return false;
+	}
+	for (uint32_t i = 0; i < next->ejected_count; i++)
+		if (strcmp(next->ejected[i].server, server) == 0) next->ejected[i].returning = true;
+	if (!begun) work_begin_transition(w->applied, next->ring, next);
+	return true;
 }
 
 /* The state with exactly the servers out that the verdict says. true: it differs. */
@@ -321,6 +342,7 @@ static bool work_verdict_state(struct pool_work *w, const struct verdict_output 
 	if (!pool_state_copy(next, &w->state)) abort();
 	json_decref(w->newly_lost);
 	w->newly_lost = NULL;
+	w->return_failed = false;
 	if (next->transition && !work_is_prepared(next->transition)) {
 		work_verdict_lost(w, out);
 		return false;
@@ -328,19 +350,25 @@ static bool work_verdict_state(struct pool_work *w, const struct verdict_output 
 	for (uint32_t i = 0; i < w->body->pools[0].server_count; i++) {
 		const char *server = w->body->pools[0].servers[i].ring_name;
 		const struct verdict_status *s = &out->status[i];
-		bool is_out = pool_state_ejection(&w->state, server) != NULL;
-		if (s->out == is_out) continue;
+		const struct ejection *e = pool_state_ejection(&w->state, server);
+		if (e && e->returning) w->return_failed |= s->out;
+		if ((e && e->returning) || s->out == (e != NULL)) continue;
+		if (!s->out && !state_let_return(w, next, server)) continue;
 		changed = true;
 		work_forget_rejoining(w, server);
-		if (!s->out) pool_state_restore(next, server);
-		else if (!pool_state_eject(next, server, s->since_ms, s->why)) abort();
+		if (!s->out) continue;
+		if (!pool_state_eject(next, server, s->since_ms, s->why)) abort();
 		else
 			next->ejected[next->ejected_count - 1].held =
 			    w->body->pools[0].failover != FAILOVER_ERROR;
 	}
 	/* PREPARE routes as STABLE does; what has been prepared is looked at anew. */
-	if (changed && next->transition) next->step++;
-	else if (changed) next->epoch++;
+	if (changed && w->state.transition) {
+		next->step++;
+	} else if (changed) {
+		next->epoch++;
+		next->step = 0;
+	}
 	return changed;
 }
 

@@ -87,6 +87,7 @@ struct pool_work {
 	struct jobs *jobs;		 /* NULL: none yet */
 	struct incarnations *incarnations;
 	json_t *newly_lost;   /* names of servers out by verdict, for `lost`; NULL: none */
+	bool return_failed;   /* a server on its way back is out again */
 	int32_t wish_version; /* of the node as read in this pass; -1: none */
 	bool drop_wish;	      /* once the step is written */
 	const char *point;    /* a failpoint, then        */
@@ -170,7 +171,9 @@ void coordinator_forget_silent(struct coordinator *c);
 enum spec_change work_classify(const struct pool_spec *current, const struct spec *wanted);
 /* `wanted` but with the ring of `ring`: borrows from both. */
 struct pool_spec work_options_on(const struct pool_spec *ring, const struct pool_spec *wanted);
-void work_begin_transition(const struct pool_work *w, const char *hex, struct pool_state *next);
+void work_begin_transition(const struct spec *spec, const char *hex, struct pool_state *next);
+/* Ejected servers come back through a transition, so that no copy of a neighbour's outlives them. */
+bool work_returns_by_steps(const struct pool_work *w);
 /* One pass of a pool in transition, or of one that is not. */
 void work_walk(struct pool_work *w, const struct mirror_node *state, const struct barrier *b);
 void work_rest(struct pool_work *w, const struct barrier *b);

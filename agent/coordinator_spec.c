@@ -160,7 +160,7 @@ static void work_start(struct pool_work *w, const struct pool_spec *current,
 	} else {
 		work_next_state(w, current, w->state.ring, &next);
 		if (next.epoch == w->state.epoch) next.epoch++;
-		work_begin_transition(w, hex, &next);
+		work_begin_transition(w->spec, hex, &next);
 		snprintf(why, sizeof(why), "from ring %.12s to %.12s, epoch %llu", w->state.ring,
 			 hex, (unsigned long long)next.epoch);
 		work_decide(w, "transition begun", NULL, why);

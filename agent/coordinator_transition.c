@@ -134,13 +134,21 @@ struct pool_spec work_options_on(const struct pool_spec *ring, const struct pool
 	return p;
 }
 
-void work_begin_transition(const struct pool_work *w, const char *hex, struct pool_state *next)
+void work_begin_transition(const struct spec *spec, const char *hex, struct pool_state *next)
 {
 	if (!pool_state_begin_transition(next, hex, PHASE_PREPARE)) abort();
 	struct transition_rules *r = &next->transition->rules;
-	r->storage = w->spec->mode == MODE_STORAGE;
-	r->hold_park_ms = w->spec->moving.hold_park_ms;
-	r->move_max_bytes = w->spec->moving.value_max_bytes;
+	r->storage = spec->mode == MODE_STORAGE;
+	r->hold_park_ms = spec->moving.hold_park_ms;
+	r->move_max_bytes = spec->moving.value_max_bytes;
+}
+
+bool work_returns_by_steps(const struct pool_work *w)
+{
+	const struct pool_spec *ring = &w->body->pools[0];
+	return w->applied->transition == TRANSITION_TWO_RING && w->applied->mode == MODE_CACHE &&
+	       w->applied->on_rejoin == REJOIN_FLUSH && ring->failover == FAILOVER_RING &&
+	       two_rings_possible(ring, ring);
 }
 
 /* --- wishes
@@ -220,9 +228,11 @@ static bool work_rolls(const struct pool_work *w, uint32_t agents)
 	return slices > 1 || (slices == 0 && agents > ROLL_AGENTS);
 }
 
-/* Do the operators want the ring back that still is in force? */
+/* Is the ring wanted back that still is in force: by the operators, or because a server that was to
+ * return to it has failed again? */
 static bool work_restored(struct pool_work *w)
 {
+	if (w->return_failed) return true;
 	if (w->spec_id == (int64_t)w->state.spec_version || !w->spec) return false;
 	return !keys_move(&w->body->pools[0], w->spec->pool);
 }
@@ -315,7 +325,7 @@ static void finish_ejections(struct pool_work *w, struct pool_state *next)
 	for (uint32_t i = next->ejected_count; i-- > 0;) {
 		char *name = next->ejected[i].server;
 		const struct server_spec *is = server_by_name(&w->next_body->pools[0], name);
-		if (!is || !tree_server_ejection(next, &w->body->pools[0], is))
+		if (!is || !tree_server_ejection(next, &w->body->pools[0], is, true))
 			pool_state_restore(next, name);
 	}
 }
@@ -346,6 +356,7 @@ static void work_publish(struct pool_work *w, const struct transition_choice *c,
 		work_decide(w, "transition done", NULL, why);
 		break;
 	case MOVE_RETURN:
+		for (uint32_t i = 0; i < next.ejected_count; i++) next.ejected[i].returning = false;
 		pool_state_end_transition(&next);
 		snprintf(why, sizeof(why), "ring %.12s stays, epoch %llu", next.ring,
 			 (unsigned long long)next.epoch);

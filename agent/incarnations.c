@@ -120,11 +120,11 @@ static void set_text(char **slot, const char *text)
 }
 
 static void incarnations_want(struct incarnations *n, const struct pool_state *state,
-			      const struct pool_spec *ring, const struct pool_spec *p)
+			      const struct pool_spec *ring, const struct pool_spec *p, bool is_next)
 {
 	for (uint32_t i = 0; i < p->server_count; i++) {
 		const struct server_spec *s = &p->servers[i];
-		if (tree_server_ejection(state, ring, s)) continue;
+		if (tree_server_ejection(state, ring, s, is_next)) continue;
 		if (!transition_is_lost(&state->transition->rules, s->ring_name))
 			watched_want(n, s);
 	}
@@ -141,8 +141,8 @@ void incarnations_watch(struct incarnations *n, const struct pool_state *state,
 	HASH_ITER (hh, n->watched, x, after) {
 		x->wanted = false;
 	}
-	incarnations_want(n, state, ring, ring);
-	incarnations_want(n, state, ring, next);
+	incarnations_want(n, state, ring, ring, false);
+	incarnations_want(n, state, ring, next, true);
 	HASH_ITER (hh, n->watched, x, after) {
 		if (!x->wanted) watched_free(x);
 	}

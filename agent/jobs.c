@@ -288,15 +288,17 @@ static uint32_t ejected_sum(const struct pool_spec *p)
 	return sum;
 }
 
-static struct topology *keep_pool(const struct jobs_plan *plan, const struct pool_spec *p)
+static struct topology *keep_pool(const struct jobs_plan *plan, bool is_next)
 {
+	const struct pool_spec *p = is_next ? plan->next : plan->ring;
 	const struct topology of = { .pools = (struct pool_spec *)(uintptr_t)p, .pool_count = 1 };
 	struct topology *copy = topology_copy(&of);
 	if (!copy) abort();
 	struct pool_spec *own = &copy->pools[0];
 	for (uint32_t i = 0; i < own->server_count; i++) {
 		struct server_spec *s = &own->servers[i];
-		const struct ejection *e = tree_server_ejection(plan->state, plan->ring, s);
+		const struct ejection *e = 
+		    tree_server_ejection(plan->state, plan->ring, s, is_next);
 		s->ejected = e != NULL;
 		s->held = e && e->held;
 	}
@@ -308,8 +310,8 @@ static void jobs_keep(struct jobs *j, const struct jobs_plan *plan)
 	topology_free(&j->ring);
 	topology_free(&j->next);
 	pool_state_fini(&j->state);
-	j->ring = keep_pool(plan, plan->ring);
-	j->next = keep_pool(plan, plan->next);
+	j->ring = keep_pool(plan, false);
+	j->next = keep_pool(plan, true);
 	if (!pool_state_copy(&j->state, plan->state)) abort();
 	j->moving = *plan->moving;
 	j->redis = plan->ring->protocol == PROTOCOL_REDIS;

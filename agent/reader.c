@@ -205,7 +205,13 @@ static void reader_take_bodies(struct reader_pool *p, struct found_pool *f)
 {
 	const struct state_transition *t = f->state.transition;
 	struct topology *body = reader_move_body(p, &f->body, f->state.ring);
-	struct topology *next = t ? reader_move_body(p, &f->next, t->next) : NULL;
+	struct topology *next = NULL;
+	if (t && !f->next && strcmp(t->next, f->state.ring) == 0) {
+		next = topology_copy(body); /* servers return to the ring that is */
+		if (!next) abort();
+	} else if (t) {
+		next = reader_move_body(p, &f->next, t->next);
+	}
 	topology_free(&p->body);
 	topology_free(&p->next);
 	p->body = body;

@@ -54,6 +54,7 @@ static const struct setting ejection_items[] = {
 	{ .key = "server", .type = SETTING_NAME, FIELD(server), .min = 1, .max = SERVER_NAME_MAX },
 	{ .key = "since", .type = SETTING_U64, FIELD(since_ms), .max = INT64_MAX },
 	{ .key = "held", .type = SETTING_BOOL, FIELD(held) },
+	{ .key = "returning", .type = SETTING_BOOL, FIELD(returning) },
 	{ .key = "why", .type = SETTING_SECRET, FIELD(why), .max = POOL_STATE_BYTES_MAX },
 };
 #undef FIELD
@@ -124,7 +125,7 @@ static void state_read_transition(struct pool_state *s, const struct node *doc, 
 	if (node_get(n, "next") == NULL) report_error(r, n, AT_VALUE, "'next' is missing");
 	settings_read_beside(&transition_rules_settings, &t->rules, n, &transition_settings, r);
 	settings_read_beside(&transition_settings, t, n, &transition_rules_settings, r);
-	if (strcmp(t->next, s->ring) == 0)
+	if (strcmp(t->next, s->ring) == 0 && !pool_state_is_returning(s))
 		report_error(r, n, AT_VALUE, "'next' is the ring that is in force already");
 }
 
@@ -178,6 +179,7 @@ static json_t *ejection_to_json(const struct ejection *e, enum detail detail)
 {
 	json_t *out = json_pack("{s:s}", "server", e->server);
 	if (e->held) json_object_set_new(out, "held", json_true());
+	if (e->returning) json_object_set_new(out, "returning", json_true());
 	if (detail <= DETAIL_SINCE && e->since_ms > 0)
 		json_object_set_new(out, "since", json_integer((json_int_t)e->since_ms));
 	/* without a reason when it is no UTF-8 */
@@ -247,6 +249,13 @@ const struct ejection *pool_state_ejection(const struct pool_state *s, const cha
 	for (uint32_t i = 0; i < s->ejected_count; i++)
 		if (strcmp(s->ejected[i].server, server) == 0) return &s->ejected[i];
 	return NULL;
+}
+
+bool pool_state_is_returning(const struct pool_state *s)
+{
+	for (uint32_t i = 0; i < s->ejected_count; i++)
+		if (s->ejected[i].returning) return true;
+	return false;
 }
 
 bool pool_state_set_lineage(struct pool_state *s, const char *lineage)
@@ -320,6 +329,7 @@ bool pool_state_copy(struct pool_state *to, const struct pool_state *from)
 		const struct ejection *e = &from->ejected[i];
 		good = pool_state_eject(to, e->server, e->since_ms, e->why);
 		if (good) to->ejected[i].held = e->held;
+		if (good) to->ejected[i].returning = e->returning;
 	}
 	if (!good) pool_state_fini(to);
 	return good;

@@ -23,12 +23,13 @@ struct ejection {
 	uint64_t since_ms; /* Unix time, for people only; 0: not said        */
 	char *why;	   /* for people; NULL: not said                     */
 	bool held;	   /* nobody may take over its keys yet              */
+	bool returning;	   /* the transition leads to a ring that has it     */
 };
 
 /* A transition under way. `ring` is the old ring's until it has ended well. */
 struct state_transition {
 	struct transition_rules rules;
-	char next[65]; /* name of the other ring's body                               */
+	char next[65]; /* name of the other ring's body; `ring` itself when servers return   */
 	bool dirty;    /* a phase of the kind DUAL was entered: targets have been written */
 	bool back;     /* it shall lead back to `ring`                                */
 	bool paused;   /* by an operator                                              */
@@ -75,6 +76,8 @@ bool pool_state_eject(struct pool_state *s, const char *server, uint64_t since_m
 bool pool_state_begin_transition(struct pool_state *s, const char *next, enum phase phase);
 /* NULL transition is a no-op. */
 void pool_state_end_transition(struct pool_state *s);
+/* Some of the ejected are on their way back into the ring. */
+bool pool_state_is_returning(const struct pool_state *s);
 /* No-op when it is not ejected. */
 void pool_state_restore(struct pool_state *s, const char *server);
 

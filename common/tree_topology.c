@@ -31,9 +31,10 @@ static enum err tree_check_parts(const struct tree_pool *pools, uint32_t count,
 
 const struct ejection *tree_server_ejection(const struct pool_state *state,
 					    const struct pool_spec *ring,
-					    const struct server_spec *s)
+					    const struct server_spec *s, bool in_next)
 {
 	const struct ejection *e = pool_state_ejection(state, s->ring_name);
+	if (e != NULL && e->returning && in_next) return NULL;
 	for (uint32_t i = 0; e != NULL && i < ring->server_count; i++)
 		if (strcmp(ring->servers[i].ring_name, s->ring_name) == 0)
 			return server_spec_same(&ring->servers[i], s) ? e : NULL;
@@ -41,13 +42,14 @@ const struct ejection *tree_server_ejection(const struct pool_state *state,
 }
 
 /* NULL: no memory. */
-static json_t *tree_pool_json(const struct tree_pool *p, const struct pool_spec *pool)
+static json_t *tree_pool_json(const struct tree_pool *p, bool in_next)
 {
+	const struct pool_spec *pool = in_next ? p->next : p->pool;
 	json_t *out = pool_spec_to_json(pool), *servers = json_object_get(out, "servers");
 	int failed = json_array_size(servers) == pool->server_count ? 0 : -1;
 	for (uint32_t i = 0; failed == 0 && i < pool->server_count; i++) {
 		const struct ejection *e =
-		    tree_server_ejection(p->state, p->pool, &pool->servers[i]);
+		    tree_server_ejection(p->state, p->pool, &pool->servers[i], in_next);
 		json_t *server = json_array_get(servers, i);
 		failed = json_object_set_new(server, "ejected", json_boolean(e != NULL));
 		failed |= json_object_set_new(server, "held", json_boolean(e && e->held));
@@ -63,7 +65,7 @@ static json_t *tree_transition_json(const struct tree_pool *p)
 	const struct transition_rules *rules = &p->state->transition->rules;
 	json_t *out = settings_to_json(&transition_rules_settings, rules);
 	int failed = json_object_set_new(out, "lease_ms", json_integer(p->state->lease_ms));
-	failed |= json_object_set_new(out, "next", tree_pool_json(p, p->next));
+	failed |= json_object_set_new(out, "next", tree_pool_json(p, true));
 	if (failed == 0) return out;
 	json_decref(out);
 	return NULL;
@@ -77,7 +79,7 @@ static json_t *tree_json(const struct tree_pool *pools, uint32_t count, const js
 	int failed = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		failed |= json_object_set_new(by_name, pools[i].name,
-					      tree_pool_json(&pools[i], pools[i].pool));
+					      tree_pool_json(&pools[i], false));
 		if (pools[i].next != NULL)
 			failed |= json_object_set_new(transitions, pools[i].name,
 						      tree_transition_json(&pools[i]));

@@ -20,10 +20,11 @@ struct tree_pool {
 };
 
 /* The verdict that has a server of one of the state's two rings out, or NULL. Verdicts are about
- * the servers of `ring`, the one in force: who has another address there is another box. */
+ * the servers of `ring`, the one in force: who has another address there is another box. `in_next`:
+ * it is of the ring to come, in which those that return are not out. */
 const struct ejection *tree_server_ejection(const struct pool_state *state,
 					    const struct pool_spec *ring,
-					    const struct server_spec *s);
+					    const struct server_spec *s, bool in_next);
 
 /* Compose and validate. `routes` may be NULL or JSON null. ERR_INVALID with a JSON path in
  * *where_out (may be NULL): no pools, states of different lineages, or what topology_from_json

@@ -296,3 +296,63 @@ def test_row_68_no_more_than_the_cap(world, plane):
     for s in servers[:4]:
         s.restart()
     wait_for(lambda: not plane.ejected() and plane.decided("panic ended"), 15, "all to be back")
+
+
+def test_a_server_returns_by_steps(world, plane):
+    """What its neighbours have taken over comes home with it, no request fails or misses meanwhile,
+    and no copy is left to be found when it goes out the next time."""
+    servers = world.memcached(3)
+    plane.set_spec(spec("memcached", servers, transition="two_ring", timeout_ms=200))
+    agent = plane.agent(nanny=True)
+    proxy = plane.proxy(agent, threads=1)
+    keys = by_server("memcached", proxy.addr(), servers, 30)
+    for s in servers:
+        s.flush()
+    victim = servers[1]
+    key, other, touched = keys[victim][:3]
+    wait_for(lambda: plane.names("lock/nanny") == [agent.id], 5, "the nanny")
+    victim.kill()
+    wait_for(lambda: plane.ejected() == {"s1"}, 10, "the ejection")
+    wait_for(lambda: "s1" not in proxy.ring(), 5, "the proxy to follow")
+    with proxy.raw() as c:
+        for k in (key, other, touched):
+            assert c.mc_set(k, b"neighbour's") == b"STORED\r\n"
+    asker = world.add(Hits(proxy.addr(), key))
+    asker.start()
+    victim.restart()
+    wait_for(lambda: plane.state().get("transition"), 10, "the way back to begin")
+    assert plane.ejected() == {"s1"}
+    with proxy.raw() as c:
+        wait_for(lambda: plane.state()["transition"]["phase"] == "dual", 10, "the keys to move")
+        assert c.mc_get(touched) == b"neighbour's"
+        wait_for(lambda: not plane.ejected(), 30, "the return")
+        asker.stop()
+        assert asker.misses == 0 and not asker.failed, (asker.misses, asker.failed)
+        with victim.raw() as d:
+            assert d.mc_get(key) == b"neighbour's"
+        # Out again: what it had meanwhile must not be followed by what was there before.
+        for k in (key, other, touched):
+            assert c.mc_set(k, b"its own") == b"STORED\r\n"
+        victim.kill()
+        wait_for(lambda: plane.ejected() == {"s1"}, 10, "the second ejection")
+        wait_for(lambda: "s1" not in proxy.ring(), 5, "the proxy to follow")
+        for k in (key, other, touched):
+            assert c.mc_get(k) is None, k
+
+
+class Hits(Asker):
+    """One that also counts misses."""
+
+    misses = 0
+
+    def run(self):
+        try:
+            with Raw(self.addr) as c:
+                while not self.halt.is_set():
+                    got = c.mc(b"get %s\r\n" % self.key)
+                    if not got.endswith(b"END\r\n"):
+                        self.failed.append(got)
+                    self.misses += got == b"END\r\n"
+                    self.halt.wait(0.002)
+        except Exception as e:  # a closed connection is a finding
+            self.problem = repr(e)

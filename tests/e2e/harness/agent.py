@@ -114,7 +114,8 @@ class FollowingProxy(Proxy):
             return c.call("topology.show")
 
     def ring(self, pool_name="p"):
-        """{names of servers that are not ejected} of the topology that serves."""
+        """{names of servers that have their arcs} in the topology that serves: an ejected one keeps
+        them until nobody asks it any more."""
         servers = self.shown()["pools"][pool_name]["servers"]
         return {server_name(s) for s in servers if not is_ejected(s)}
 
@@ -124,7 +125,7 @@ def server_name(s):
 
 
 def is_ejected(s):
-    return isinstance(s, dict) and bool(s.get("ejected"))
+    return isinstance(s, dict) and bool(s.get("ejected")) and not s.get("held")
 
 
 class Plane:
