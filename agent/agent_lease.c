@@ -53,7 +53,9 @@ void agent_lease(struct agent *a)
 			push_lease(a->push, LEASE_MS, a->asked_us + LEASE_MS * 1000ull);
 		return;
 	}
-	if (!reader_current(a->reader) || reader_began_us(a->reader) < a->synced_us || !lease_follows(a)) return;
+	if (!reader_current(a->reader) || reader_began_us(a->reader) < a->synced_us ||
+	    !lease_follows(a))
+		return;
 	push_lease(a->push, ms, a->asked_us + ms * 1000ull);
 }
 

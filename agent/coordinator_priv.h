@@ -172,7 +172,8 @@ enum spec_change work_classify(const struct pool_spec *current, const struct spe
 /* `wanted` but with the ring of `ring`: borrows from both. */
 struct pool_spec work_options_on(const struct pool_spec *ring, const struct pool_spec *wanted);
 void work_begin_transition(const struct spec *spec, const char *hex, struct pool_state *next);
-/* Ejected servers come back through a transition, so that no copy of a neighbour's outlives them. */
+/* Ejected servers come back through a transition, so that no copy of a neighbour's outlives them.
+ */
 bool work_returns_by_steps(const struct pool_work *w);
 /* One pass of a pool in transition, or of one that is not. */
 void work_walk(struct pool_work *w, const struct mirror_node *state, const struct barrier *b);

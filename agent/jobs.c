@@ -89,6 +89,7 @@ static const struct {
 	[JOB_SCRUB] = { MOVER_SCRUB_TARGETS, "scrub begins", NULL, "scrub done" },
 	[JOB_MOVE] = { MOVER_MOVE, "mover begins", "mover runs", "mover done" },
 	[JOB_EMPTY] = { MOVER_CHECK_EMPTY, NULL, NULL, "empty done" },
+	[JOB_SWEEP] = { MOVER_SCRUB_SOURCES, "sweep begins", NULL, "sweep done" },
 };
 
 static void mover_on_progress(void *ctx)
@@ -246,7 +247,7 @@ static void begin_mover(struct job *b)
 
 static void (*const begin[TRANSITION_JOB_MAX])(struct job *b) = {
 	[JOB_CHECK] = begin_check, [JOB_SCRUB] = begin_scrub, [JOB_MARK] = begin_mark,
-	[JOB_MOVE] = begin_mover,  [JOB_EMPTY] = begin_mover,
+	[JOB_MOVE] = begin_mover,  [JOB_EMPTY] = begin_mover, [JOB_SWEEP] = begin_mover,
 };
 
 void jobs_run(struct jobs *j, unsigned bits, const json_t *names)
@@ -297,7 +298,7 @@ static struct topology *keep_pool(const struct jobs_plan *plan, bool is_next)
 	struct pool_spec *own = &copy->pools[0];
 	for (uint32_t i = 0; i < own->server_count; i++) {
 		struct server_spec *s = &own->servers[i];
-		const struct ejection *e = 
+		const struct ejection *e =
 		    tree_server_ejection(plan->state, plan->ring, s, is_next);
 		s->ejected = e != NULL;
 		s->held = e && e->held;
@@ -336,6 +337,7 @@ void jobs_set(struct jobs *j, const struct jobs_plan *plan)
 	snprintf(about, sizeof(about), "%llu %s %d %u", epoch, mark, t->back, r->lost_count);
 	job_set(&j->job[JOB_MOVE], about);
 	job_set(&j->job[JOB_EMPTY], about);
+	job_set(&j->job[JOB_SWEEP], about);
 	/* Slices that are in DUAL already keep the mark; else one that nobody has had. */
 	if (mark[0] && !transition_needs_new_mark(r->phases))
 		snprintf(j->mark, sizeof(j->mark), "%s", mark);
@@ -389,32 +391,17 @@ static void clean_on_unmarked(void *ctx, bool ok, const char *why)
 	b->state = JOB_DONE;
 }
 
-static void clean_on_scrubbed(void *ctx, bool ok, const char *why)
-{
-	struct job *b = ctx;
-	struct jobs *j = b->jobs;
-	mover_free(&b->mover);
-	if (!ok) log_notice("copies of keys that moved away may be left: %s", why);
-	if (j->redis)
-		mark_begin(b, EPOCH_CLEAN, jobs_rules(j)->mark, EPOCH_TIMEOUT_MS,
-			   clean_on_unmarked);
-	else b->state = JOB_DONE;
-}
-
 void jobs_clean_up(struct jobs *j)
 {
-	static const struct mover_events events = { mover_may_go_on, NULL, NULL,
-						    clean_on_scrubbed };
 	const char *mark = j->state.transition ? jobs_rules(j)->mark : NULL;
 	if (!j->state.transition || j->cleaner.state != JOB_IDLE) return;
 	failpoint("clean begins");
-	j->cleaner.state = JOB_RUNS;
-	if (j->redis && (!mark || !mark[0])) {
+	if (!j->redis || !mark || !mark[0]) {
 		j->cleaner.state = JOB_DONE; /* it never came to DUAL */
 		return;
 	}
-	struct mover_plan plan = jobs_mover_plan(j, MOVER_SCRUB_SOURCES);
-	j->cleaner.mover = mover_new(j->loop, &plan, &events, &j->cleaner);
+	j->cleaner.state = JOB_RUNS;
+	mark_begin(&j->cleaner, EPOCH_CLEAN, mark, EPOCH_TIMEOUT_MS, clean_on_unmarked);
 }
 
 /* --- life ----------------------------------------------------------------------------------------

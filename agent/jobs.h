@@ -49,7 +49,7 @@ json_t *jobs_describe(const struct jobs *j, enum transition_job job);
 /* A restarted server has lost what it was told: all jobs have to be done again. */
 void jobs_forget(struct jobs *j);
 
-/* When it is over: delete what is left of the keys that moved away, and the marks. Goes on by
+/* When it is over: delete the marks. Goes on by
  * itself; jobs_set() or jobs_free() stops it. */
 void jobs_clean_up(struct jobs *j);
 /* Sets *j to NULL; NULL is a no-op. */

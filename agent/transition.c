@@ -223,12 +223,19 @@ static bool moved(const struct transition_facts *f, struct transition_choice *c)
 	return job_done(f, c, JOB_MOVE, WAIT_MOVE);
 }
 
+/* Copies that stay at the sources of a cache would be found, and be out of date, as soon as an
+ * ejection gives the keys back to them: long before another transition would scrub. */
 static bool drained(const struct transition_facts *f, struct transition_choice *c)
 {
-	if (f->acked_ms >= f->drain_min_ms) return true;
-	ask_again(c, f->drain_min_ms - f->acked_ms);
-	choose_wait(c, WAIT_DRAIN);
-	return false;
+	uint64_t patience_ms = f->drain_min_ms + f->dual_max_ms;
+	bool late = f->acked_ms >= patience_ms;
+	if (f->acked_ms < f->drain_min_ms) {
+		ask_again(c, f->drain_min_ms - f->acked_ms);
+		choose_wait(c, WAIT_DRAIN);
+	}
+	bool swept = f->storage || late || job_done(f, c, JOB_SWEEP, WAIT_SWEEP);
+	if (!swept) ask_again(c, patience_ms - f->acked_ms);
+	return swept && f->acked_ms >= f->drain_min_ms;
 }
 
 /* --- forward ---------------------------------------------------------------------------------- */
@@ -364,6 +371,7 @@ const char *transition_wait_text(enum transition_wait w)
 		[WAIT_MOVE] = "keys to be moved",
 		[WAIT_EMPTY] = "a last look for keys at the sources",
 		[WAIT_DRAIN] = "promises made in the step before to run out",
+		[WAIT_SWEEP] = "copies left at the sources to be deleted",
 	};
 	return w < TRANSITION_WAIT_MAX ? texts[w] : NULL;
 }
@@ -372,7 +380,7 @@ const char *transition_job_name(enum transition_job j)
 {
 	static const char *const names[TRANSITION_JOB_MAX] = {
 		[JOB_CHECK] = "check", [JOB_SCRUB] = "scrub", [JOB_MARK] = "mark",
-		[JOB_MOVE] = "move",   [JOB_EMPTY] = "empty",
+		[JOB_MOVE] = "move",   [JOB_EMPTY] = "empty", [JOB_SWEEP] = "sweep",
 	};
 	return j < TRANSITION_JOB_MAX ? names[j] : NULL;
 }

@@ -30,6 +30,7 @@ enum transition_job {
 	JOB_MARK,  /* Redis: a fresh epoch everywhere; kill the dead proxies' links */
 	JOB_MOVE,  /* carry keys from source to target                             */
 	JOB_EMPTY, /* is there nothing left at the sources that moves?             */
+	JOB_SWEEP, /* a cache: delete what has been left at the sources            */
 	TRANSITION_JOB_MAX
 };
 
@@ -79,6 +80,7 @@ enum transition_wait {
 	WAIT_MOVE,
 	WAIT_EMPTY,
 	WAIT_DRAIN,
+	WAIT_SWEEP,
 	TRANSITION_WAIT_MAX
 };
 

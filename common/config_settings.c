@@ -138,9 +138,10 @@ const struct settings config_settings = {
 void config_document(FILE *out)
 {
 	static const struct settings *const sections[] = {
-		&config_settings,      &proxy_settings,		&listener_settings, &pool_settings,
-		&server_settings,      &pool_auth_settings,	&topology_settings, &spec_settings,
-		&spec_moving_settings, &spec_health_settings, &spec_ejection_settings,
+		&config_settings,      &proxy_settings,		&listener_settings,
+		&pool_settings,	       &server_settings,	&pool_auth_settings,
+		&topology_settings,    &spec_settings,		&spec_moving_settings,
+		&spec_health_settings, &spec_ejection_settings,
 	};
 	fputs(
 	    "# Options\n\n"

@@ -78,8 +78,8 @@ static json_t *tree_json(const struct tree_pool *pools, uint32_t count, const js
 	json_t *by_name = json_object(), *transitions = json_object();
 	int failed = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		failed |= json_object_set_new(by_name, pools[i].name,
-					      tree_pool_json(&pools[i], false));
+		failed |=
+		    json_object_set_new(by_name, pools[i].name, tree_pool_json(&pools[i], false));
 		if (pools[i].next != NULL)
 			failed |= json_object_set_new(transitions, pools[i].name,
 						      tree_transition_json(&pools[i]));

@@ -171,7 +171,8 @@ static void client_on_answer(struct frame *f, struct request *req, const struct 
 	} else {
 		client_write_answer(c, req, a, &req->out);
 		req->flags |= REQ_DONE;
-		/* Waiting for its turn, perhaps for long, it must not hold back the next topology. */
+		/* Waiting for its turn, perhaps for long, it must not hold back the next topology.
+		 */
 		if (!(req->flags & REQ_QUEUED)) request_leave_view(req);
 		c->held += req->out.bytes + sizeof(*req);
 	}

@@ -66,7 +66,7 @@ enum request_flag {
 	REQ_DONE = 4,	  /* answered; waits for its turn in its client's order   */
 	REQ_NOREPLY = 8,  /* the client wants no answer                           */
 	REQ_EXPIRED = 16, /* timed out: answered, but the server still owes a reply */
-	REQ_QUIET = 64,   /* CMD_QUIET */
+	REQ_QUIET = 64,	  /* CMD_QUIET */
 	REQ_TAGGED = 32,  /* the answer gets the tag of the connection's process */
 };
 

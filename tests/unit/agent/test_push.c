@@ -705,7 +705,7 @@ START_TEST(leases)
 	unsigned before = f->leases;
 	await(f->leases == before + 4);
 	ck_assert_uint_gt(clock_now_us() - begun, 100000);
-	ck_assert_uint_eq(b->leases, 0); /* what it runs is out of date */
+	ck_assert_uint_eq(b->leases, 0);  /* what it runs is out of date */
 	ck_assert(!push_leased(push, 1)); /* b has none */
 	push_lease(push, 0, 0);
 	pass_ms(30);

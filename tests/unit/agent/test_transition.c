@@ -445,13 +445,24 @@ START_TEST(drain_lasts_its_time_after_the_last_one_is_there)
 	f.acked = true;
 	f.acked_ms = 4000;
 	ck_assert(decide(&f).wait == WAIT_DRAIN && decide(&f).again_ms == 1000);
+	ck_assert_uint_eq(decide(&f).jobs, 1u << JOB_SWEEP);
 	f.acked_ms = 5000;
+	ck_assert_int_eq(decide(&f).wait, WAIT_SWEEP);
+	f.jobs[JOB_SWEEP] = JOB_DONE;
+	ck_assert_int_eq(decide(&f).move, MOVE_FINISH);
+	/* Sources that cannot be swept do not keep it for ever; a store has nothing to sweep. */
+	f.jobs[JOB_SWEEP] = JOB_FAILED;
+	f.acked_ms = 5000 + f.dual_max_ms;
+	ck_assert_int_eq(decide(&f).move, MOVE_FINISH);
+	f.acked_ms = 5000;
+	f.storage = true;
 	ck_assert_int_eq(decide(&f).move, MOVE_FINISH);
 	f = facts_in(PHASE_DRAIN_R, &cache);
 	f.acked = true;
 	f.acked_ms = 4999;
 	ck_assert_int_eq(decide(&f).wait, WAIT_DRAIN);
 	f.acked_ms = 5000;
+	f.jobs[JOB_SWEEP] = JOB_DONE;
 	ck_assert_int_eq(decide(&f).move, MOVE_RETURN);
 }
 END_TEST

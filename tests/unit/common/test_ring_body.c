@@ -55,7 +55,8 @@ START_TEST(bytes_of_a_body)
 	print("servers: [h:1 a]\n");
 	const char *want =
 	    "{\"checksum\":\"dfc2946cc61f63ff\",\"points\":160,\"pool\":{\"allow_flush\":false,"
-	    "\"auto_eject_hosts\":false,\"cas_tags\":false,\"connect_timeout_ms\":0,\"distribution\":\"ketama\","
+	    "\"auto_eject_hosts\":false,\"cas_tags\":false,\"connect_timeout_ms\":0,"
+	    "\"distribution\":\"ketama\","
 	    "\"failover\":\"ring\",\"hash\":\"fnv1a_64\",\"inflight_max\":100000,\"keepalive\":"
 	    "true,\"meta_commands\":false,"
 	    "\"on_error\":\"error\",\"preconnect\":false,\"protocol\":\"memcached\",\"redis_db\":0,"
