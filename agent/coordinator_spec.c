@@ -78,7 +78,7 @@ static void work_next_state(const struct pool_work *w, const struct pool_spec *p
 	if (strcmp(next->ring, hex) != 0 || !w->has_state || gone_back) next->epoch++;
 	if (!pool_state_set_lineage(next, w->c->lineage)) abort();
 	snprintf(next->ring, sizeof(next->ring), "%s", hex);
-	next->step = 0;
+	if (next->epoch != w->state.epoch || !w->has_state) next->step = 0;
 	next->spec_version = (uint64_t)w->spec_id;
 	next->lease_ms = w->spec->lease_ms;
 	pool_state_end_transition(next);

@@ -59,8 +59,8 @@ END_TEST
 
 START_TEST(native_says_no_more_than_needed)
 {
-	json_t *doc =
-	    pool_text_native(pool_of("servers: [h:1:1 a]\nhash: fnv1a_64\ntimeout_ms: 5\n"));
+	json_t *doc = pool_text_native(pool_of("servers: [h:1:1 a]\nhash: fnv1a_64\ntimeout_ms: 5\n"
+					       "transition: instant\n"));
 	yaml_emit(doc, 2, &out);
 	json_decref(doc);
 	ck_assert_str_eq(text_of(), "  protocol: memcached\n  distribution: ketama\n"

@@ -52,7 +52,7 @@ static void good(void)
 
 START_TEST(bytes_of_a_body)
 {
-	print("servers: [h:1 a]\n");
+	print("servers: [h:1 a]\ntransition: instant\n");
 	const char *want =
 	    "{\"checksum\":\"dfc2946cc61f63ff\",\"points\":160,\"pool\":{\"allow_flush\":false,"
 	    "\"auto_eject_hosts\":false,\"cas_tags\":false,\"connect_timeout_ms\":0,"
