@@ -99,6 +99,20 @@ class Cluster:
         except AssertionError as e:
             raise AssertionError(f"{e}; status: {self.plane.status()}") from None
 
+    def wait_stable_or_paused(self):
+        """A server that was started anew may have lost what was moved there: whether to go on is for
+        an operator to say, and here he says yes."""
+        def there():
+            walk = self.plane.status().get("transition") or {}
+            if walk.get("paused"):
+                assert any("was started anew" in why for why in walk["blocked_on"]), walk
+                self.wish("resume")
+            return self.phase() == "stable"
+        try:
+            wait_for(there, 40, "the ring to be stable", every=0.2)
+        except AssertionError as e:
+            raise AssertionError(f"{e}; status: {self.plane.status()}") from None
+
     def change(self, which, seconds=40, **options):
         """From ring to ring, undisturbed; the phases that were seen."""
         epoch = self.plane.state()["epoch"]
