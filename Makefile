@@ -82,7 +82,7 @@ demo: ## packages, build, then proxy and control plane with real servers and cli
 	@MAKE='$(MAKE)' KEEP='$(KEEP)' deploy/demo.sh
 
 # --- check: everything, ending in "N passed, N failed" ------------------------------------------------
-.PHONY: check check-unit check-e2e check-long check-asan check-tsan check-build-unit check-build-sim
+.PHONY: check check-unit check-e2e check-long check-mutations check-asan check-tsan check-build-unit check-build-sim
 check: ## run every test (about ten minutes on two cores)
 	@MODE=$(MODE) tests/check.sh
 check-unit: ## unit and simulation tests only
@@ -102,6 +102,8 @@ model: ## the protocol's models, large: about half an hour and up to 8 GB; MODEL
 	@deploy/install-deps.sh && tests/model/check deep $(MODEL)
 model-table: ## write tests/model/table.txt again, from the models
 	@tests/model/check table >tests/model/table.new && mv tests/model/table.new tests/model/table.txt
+check-mutations: ## each rule of a transition switched off in turn: the tests must notice
+	@MODE=mutations tests/check.sh e2e
 check-build-unit: $(UNIT)
 check-build-sim: $(SIM)
 

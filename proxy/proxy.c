@@ -9,6 +9,7 @@
 
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/mutation.h"
 #include "proxy/control.h"
 #include "proxy/proxy_control.h"
 #include "proxy/addresses.h"
@@ -62,7 +63,7 @@ enum err proxy_publish(struct proxy *p, struct err_at *where_out)
 	}
 	if (p->snapshot) snapshot_unref(p->snapshot);
 	p->snapshot = s;
-	p->undrained = p->snapshots_alive > 1;
+	p->undrained = p->snapshots_alive > 1 && !MUTATED(NODRAIN);
 	p->process.topology_version = p->topology->version;
 	p->process.fenced = p->fenced;
 	return ERR_NONE;

@@ -4,7 +4,7 @@
 #   tests/check.sh              unit, simulation, models, corpus replay, end-to-end
 #   tests/check.sh unit e2e     only these (unit sim model fuzz e2e)
 #
-# MODE=asan|tsan builds and tests with sanitizers; TWINRING_LONG=1 runs the long tests in full size;
+# MODE=asan|tsan builds and tests with sanitizers, MODE=mutations with rules switched off; TWINRING_LONG=1 runs the long tests in full size;
 # PYTEST_ARGS is passed on. Works in a fresh clone on a fresh Debian machine: installs what is
 # missing. A test that did not run, or crashed before it could say anything, counts as failed.
 set -uo pipefail
@@ -110,6 +110,8 @@ run_e2e() {
 	if [ "$mode" = tsan ]; then
 		args=(tests/e2e/test_swap.py tests/e2e/test_scale.py tests/e2e/test_faults.py
 			tests/e2e/test_limits.py tests/e2e/test_protocol_mc.py tests/e2e/test_protocol_redis.py)
+	elif [ "$mode" = mutations ]; then
+		args=(tests/e2e/test_transition_races.py tests/e2e/test_transition_mutations.py)
 	else
 		args=(tests/e2e)
 	fi

@@ -57,7 +57,8 @@ def test_reweight_and_other_ring(world, protocol, storage):
     """Keys that move between servers that were there before, and stay: by weight, and from
     twemproxy's ketama to the other one."""
     def reweighted(servers):
-        return pool(protocol, servers, weights=[1, 3, 2], timeout_ms=5000)
+        return pool(protocol, servers, weights=[1, 3, 2], timeout_ms=5000,
+                    **({"cas_tags": True} if protocol == "memcached" else {}))
     scene = Scene(world, protocol, 3, range(3), reweighted, storage).go()
     scene.walk.forward(scene.dwell(STAY))
     scene.walk.target = {**scene.walk.ring, "distribution": "ketama_wayfair"}

@@ -5,8 +5,9 @@ import threading
 import time
 
 from .load import Load, now
-from .oracle import load_keys, prove
+from .oracle import inspect, load_keys, prove, sums
 from .proxy import pool
+from .relay import Direction
 from .walk import Walk
 from .wire import Raw
 
@@ -68,7 +69,8 @@ class Scene:
         self.keys = dict(keys or KEYS[protocol])
         if evict:
             self.keys.pop("LOCK")  # a lock that is evicted is nobody's
-        options = {"timeout_ms": 5000, **(pool_options or {})}
+        tags = {"cas_tags": True} if protocol == "memcached" else {}  # as a spec has it
+        options = {"timeout_ms": 5000, **tags, **(pool_options or {})}
 
         def ring(which):
             if callable(which):
@@ -83,7 +85,8 @@ class Scene:
                             # Redis refuses requests for several keys in HOLD.
                             "multi": 5 if protocol == "memcached" else 0,
                             "refill": protocol == "memcached" and not storage, **load_options})
-        self.walk = Walk(self.proxies, self.ring, self.target, self.seen, load_keys(self.keys),
+        self.walk = Walk(self.proxies, self.ring, self.target, self.seen_as_servers(),
+                         load_keys(self.keys),
                          storage=storage, **{"hold_park_ms": 5000, **(rules or {})})
         assert self.walk.moving, "nothing moves"
         if evict:
@@ -119,3 +122,64 @@ class Through:
 
     def __init__(self, relay, server):
         self.text, self.port, self.raw = relay.text, server.port, server.raw
+
+
+class _Jitter(Direction):
+    """Each piece takes a time of its own, in its connection's order."""
+
+    def __init__(self, most, seed):
+        self.random, self.most = random.Random(seed), most
+        super().__init__()
+
+    @property
+    def delay(self):
+        return self.random.uniform(0, self.most)
+
+    @delay.setter
+    def delay(self, _):
+        pass
+
+
+def jitter(world, most):
+    """For Scene: a network of its own before each server, on which nothing takes the same time twice."""
+    def through(server):
+        relay = world.relay(server.addr)
+        relay.up, relay.down = _Jitter(most, world.seed), _Jitter(most, world.seed + 1)
+        return relay
+    return through
+
+
+# So few keys that somebody is always at each of them; all of them move.
+TINY = {"memcached": {"REGISTER": 8, "COUNTER": 3, "LOCK": 4, "APPEND": 3},
+        "redis": {"REGISTER": 8, "COUNTER": 2, "LOCK": 2, "LIST": 2, "SET": 2, "HASH": 2}}
+
+
+def hostile(world, protocol, storage=False, seconds=4.0, bug=None, most=0.012, evict=False, **load):
+    """Everything at once: few keys, a slow and uneven network, proxies that are a phase apart, there
+    and back again. Returns the Scene, its load at its end."""
+    scene = Scene(world, protocol, 2, [0], [1], storage, keys=TINY[protocol], evict=evict,
+                  environ={"TWINRING_BUG": bug} if bug else None, through=jitter(world, most),
+                  **{"rate": 2500, "reads": 60, "deletes": 12, "conns": 4, "multi": 0, **load}).go(0.2)
+    walk, rng, until = scene.walk, world.random, time.monotonic() + seconds
+    while time.monotonic() < until:
+        for phase in ["prepare", "hold", "dual", "drain"]:
+            walk.to(phase, stagger=rng.uniform(0, 0.06))
+            time.sleep(rng.uniform(0, 0.05))
+            if phase != "drain" and rng.random() < 0.15:
+                break
+        if walk.phase == "drain" and rng.random() < 0.7:
+            walk.finish(stagger=rng.uniform(0, 0.06))
+        else:
+            walk.back(lambda phase: time.sleep(rng.uniform(0, 0.05)))
+    scene.load.finish()
+    return scene
+
+
+def violations(scene):
+    """{rules broken}, by the clients and by what the servers have at the end."""
+    load = scene.load
+    found = inspect(load, scene.walk.ring, scene.seen_as_servers())
+    found += load.read().judge(load.terms())
+    if load.storage:
+        found += sums(load, scene.seen_as_servers())
+    return {v.rule for v in found}

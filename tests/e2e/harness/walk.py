@@ -56,10 +56,10 @@ class Walk:
         return doc
 
     def apply(self, proxy):
-        """One proxy takes the topology; returns its connection, on which "drained" will come."""
+        """One proxy takes the topology; returns its connection, on which "drained" will come, and
+        whether that need not be waited for."""
         control = Control(proxy.ready["control"])
-        control.call("topology.apply", **self.document())
-        return control
+        return control, control.call("topology.apply", **self.document()).get("drained")
 
     def publish(self, proxies=None, barrier=True, stagger=0):
         """All of them take it, `stagger` seconds after each other, and when they have drained it
@@ -68,7 +68,10 @@ class Walk:
         with contextlib.ExitStack() as stack:
             waiting = []
             for p in proxies or self.proxies:
-                waiting.append(stack.enter_context(self.apply(p)))
+                control, drained = self.apply(p)
+                stack.enter_context(control)
+                if not drained:
+                    waiting.append(control)
                 time.sleep(stagger)
             if barrier:
                 for control in waiting:
