@@ -4,8 +4,8 @@
 #   tests/check.sh              unit, simulation, models, corpus replay, end-to-end
 #   tests/check.sh unit e2e     only these (unit sim model fuzz e2e)
 #
-# MODE=asan|tsan builds and tests with sanitizers, MODE=mutations with rules switched off; TWINRING_LONG=1 runs the long tests in full size;
-# PYTEST_ARGS is passed on. Works in a fresh clone on a fresh Debian machine: installs what is
+# MODE=asan|tsan builds and tests with sanitizers, MODE=mutations with rules switched off;
+# TWINRING_LONG=1 runs the long tests in full size; PYTEST_ARGS is passed on. Works in a fresh clone on a fresh Debian machine: installs what is
 # missing. A test that did not run, or crashed before it could say anything, counts as failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1

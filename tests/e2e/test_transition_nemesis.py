@@ -10,7 +10,7 @@ import pytest
 
 from harness import agent as agents
 from harness.cluster import FORWARD, LEASE_MS, NEMESES, Cluster
-from harness.env import LONG
+from harness.env import LONG, wait_for
 from harness.zookeeper import Ensemble
 
 pytestmark = pytest.mark.skipif(agents.MISSING, reason="twinring-agent is not built")
@@ -34,7 +34,7 @@ def run(world, ensemble, kind, nemesis, phase, seed):
                 timeout=4000, options={"lease_ms": LEASE_MS, "moving": {"keys_per_s": 300}})
     c.load.go().wait_seconds(1)
     for which in (range(4), range(3)):
-        before = c.plane.state()["ring"]
+        before = wait_for(lambda: c.quietly(c.plane.state), 20, "ZooKeeper")["ring"]
         c.set_ring(which)
         c.wait_phase(phase)
         NEMESES[nemesis](c, rng)
@@ -42,9 +42,9 @@ def run(world, ensemble, kind, nemesis, phase, seed):
         if nemesis == "abort":
             # What was aborted is not begun again by itself.
             assert c.plane.state()["ring"] == before
-            c.set_ring(which, timeout_ms=2000 + rng.randrange(1, 100))
-            c.load.wait_seconds(len(c.load.seconds) + 1)
-            c.wait_stable()
+            c.set_ring(which, timeout_ms=c.wanted["timeout_ms"] + 1)
+            wait_for(lambda: c.phase() == "stable" and len(c.pool_now()["servers"]) == len(which),
+                     30, "the ring that was asked for again")
     c.prove()
     return c
 

@@ -3,6 +3,9 @@ whatever a nemesis does to them."""
 
 import time
 
+from kazoo.exceptions import KazooException
+from kazoo.handlers.threading import KazooTimeoutError
+
 from . import scenario
 from .agent import Plane, spec
 from .env import scaled, wait_for
@@ -76,13 +79,20 @@ class Cluster:
                    f"{s['name']}" for s in body["servers"]]
         return {"protocol": self.protocol, **out, "servers": servers}
 
+    @staticmethod
+    def quietly(read):
+        """What read() returns; None when ZooKeeper is what the nemesis has killed."""
+        try:
+            return read()
+        except (KazooException, KazooTimeoutError):
+            return None
+
     def phase(self):
         """stable, or the first phase of the transition under way; None when it cannot be read."""
-        try:
-            state = self.plane.state()
-        except Exception:  # ZooKeeper is what the nemesis has killed
+        state = self.quietly(self.plane.state)
+        if state is None:
             return None
-        t = (state or {}).get("transition")
+        t = state.get("transition")
         return (t.get("phase") or t["slices"][0]) if t else "stable"
 
     def wait_phase(self, phase, seconds=20):
@@ -103,7 +113,7 @@ class Cluster:
         """A server that was started anew may have lost what was moved there: whether to go on is for
         an operator to say, and here he says yes."""
         def there():
-            walk = self.plane.status().get("transition") or {}
+            walk = (self.quietly(self.plane.status) or {}).get("transition") or {}
             if walk.get("paused"):
                 assert any("was started anew" in why for why in walk["blocked_on"]), walk
                 self.wish("resume")

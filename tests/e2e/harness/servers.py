@@ -120,7 +120,7 @@ class Redis(Server):
         auth = ["--requirepass", self.password] if self.password else []
         return [program("redis-server"), "--bind", self.host, "--port", self.port, "--save", "",
                 "--appendonly", "no", "--dir", self.workdir, "--daemonize", "no",
-                "--tcp-backlog", "128", *auth, *self.options]
+                "--appenddirname", f"{self.name}.aof", "--tcp-backlog", "128", *auth, *self.options]
 
     def answers(self):
         with self.raw(timeout=2) as c:
