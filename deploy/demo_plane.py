@@ -239,6 +239,7 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.plane, self.keys = plane, keys
         self.reads, self.failed = 0, []  # failed: (monotonic time, key, error)
+        self.misses = 0
         self.halt = threading.Event()
 
     def run(self):
@@ -247,7 +248,7 @@ class Reader(threading.Thread):
         while not self.halt.is_set():
             key = rng.choice(self.keys)
             try:
-                client.get(key)
+                self.misses += client.get(key) is None
                 self.reads += 1
             except (MemcacheError, OSError) as e:
                 self.failed.append((time.monotonic(), key, str(e)))
@@ -332,7 +333,10 @@ def act_add(plane, caches, reader):
     there.close()
     check(KEYS / 8 < share < KEYS / 2,
           f"of {KEYS} keys written now, {share} are in {extra.name} (a quarter is {KEYS // 4})")
+    wait_for(lambda: "transitions" not in plane.topology(), 40, "the transition's end")
     reader.undisturbed(mark, "a client read on meanwhile")
+    check(reader.misses == 0, "and found every key: what moved was carried along, step by step")
+    plane.ctl("log")
     caches.append(extra)
     plane.ctl("trace", POOL, "user:1")
 
@@ -396,7 +400,7 @@ def act_kill(plane, caches, reader):
     wait_for(lambda: plane.owner(key) == victim.name, 20, "the return")
     check(True, f"restarted: back in the ring after {time.monotonic() - began:.1f} s ({RISE} good "
           f"probes, back-off {BACKOFF_MS / 1000:g} s)")
-    check(stale.get(key) is None and counter(victim, "cmd_flush") > 0,
+    check(stale.get(key) != b"from before" and counter(victim, "cmd_flush") > 0,
           "what it held was flushed before it served")
     stale.close()
     reader.go_on()
@@ -418,7 +422,7 @@ def act_away(plane, caches, reader):
     say("ZooKeeper is started again")
     removed = caches.pop()
     plane.ctl("server", "remove", POOL, removed.name)
-    wait_for(lambda: len(plane.topology()["pools"][POOL]["servers"]) == len(caches), 10,
+    wait_for(lambda: len(plane.topology()["pools"][POOL]["servers"]) == len(caches), 40,
              "the next topology")
     owners = {plane.owner(k) for k in reader.keys}
     check(owners == {c.name for c in caches},
