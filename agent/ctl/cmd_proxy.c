@@ -95,3 +95,16 @@ const struct command cmd_proxy_forget = {
 	.writes = true,
 	.run = proxy_forget_run,
 };
+
+const struct command cmd_agent_deregister = {
+	.name = "agent deregister",
+	.operands = "AGENT",
+	.help = "the same as proxy forget: no transition waits for that dead host",
+	.more = "A transition that has not begun to move keys waits for every registered host, "
+		"however\n"
+		"long it has been silent: its proxies might still write by the old ring alone.\n",
+	.least = 1,
+	.most = 1,
+	.writes = true,
+	.run = proxy_forget_run,
+};

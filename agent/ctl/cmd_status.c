@@ -5,6 +5,7 @@
 #include "agent/ctl/agents.h"
 #include "agent/ctl/out.h"
 #include "agent/ctl/view.h"
+#include "agent/ctl/walk.h"
 
 /* --- one pool as JSON ------------------------------------------------------------------------- */
 
@@ -190,6 +191,12 @@ static void print_pools(const json_t *pools)
 	}
 	table_print(&t, "no pools");
 	json_array_foreach (pools, i, p) print_notes(p);
+	json_t *moving = json_array();
+	json_array_foreach (pools, i, p)
+		if (json_is_object(json_object_get(p, "transition")))
+			json_array_append(moving, json_object_get(p, "transition"));
+	if (json_array_size(moving) > 0) walk_print(moving);
+	json_decref(moving);
 }
 
 static void print_people(const json_t *doc)
@@ -293,7 +300,9 @@ const struct command cmd_status = {
 	.operands = "[POOL]",
 	.help = "how it goes: pools, agents, proxies, nannies",
 	.more =
-	    "STATE of a pool: ok; waiting for agents; pending: the coordinator has not come to\n"
+	    "STATE of a pool: ok; waiting for agents; moving: keys are on their way to another\n"
+	    "ring; undone: that was aborted, and the spec still says it: write it again, or as it\n"
+	    "was; pending: the coordinator has not come to\n"
 	    "this spec yet; rejected: the spec is invalid, what was good before stays in force;\n"
 	    "broken: the state itself cannot be used, agents keep the last good one; new: nothing\n"
 	    "is in force yet; no spec.\n"

@@ -73,7 +73,9 @@ extern const struct command cmd_init, cmd_pool_add, cmd_pool_set, cmd_pool_show,
     cmd_pool_remove, cmd_server_add, cmd_server_remove, cmd_server_reweight, cmd_server_move,
     cmd_server_eject, cmd_server_restore, cmd_server_pin, cmd_status, cmd_trace, cmd_diff,
     cmd_validate, cmd_import, cmd_export, cmd_watch, cmd_log, cmd_proxy_list, cmd_proxy_forget,
-    cmd_recover, cmd_completion, cmd_ring;
+    cmd_recover, cmd_expand, cmd_shrink, cmd_replace, cmd_reweight, cmd_transition_status,
+    cmd_transition_pause, cmd_transition_resume, cmd_transition_abort, cmd_agent_deregister,
+    cmd_completion, cmd_ring;
 
 enum args_want { WANT_RUN, WANT_HELP, WANT_VERSION };
 
