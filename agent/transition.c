@@ -353,7 +353,7 @@ void transition_decide(const struct transition_facts *f, struct transition_choic
 	if (f->redis && f->jobs[JOB_MARK] != JOB_DONE && decide_bounce(f, out)) return;
 	if (f->back) decide_back(f, out);
 	else decide_forward(f, out);
-	if (f->paused) choose_wait(out, WAIT_PAUSED);
+	if (f->paused && out->move == MOVE_NONE && out->wait != WAIT_MARK) out->wait = WAIT_PAUSED;
 }
 
 /* --- words ------------------------------------------------------------------------------------ */
