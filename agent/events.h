@@ -13,6 +13,13 @@
 	X(STATE_BROKEN, "state broken", "the coordinator found a pool's state unusable; it waits for an " \
 	  "operator")                                                                              \
 	X(STATE_WHOLE, "state whole", "no longer")                                                 \
+	X(TRANSITION_BEGUN, "transition begun", "a pool is on its way to another ring")             \
+	X(STEP,        "step",        "a transition took a step")                                  \
+	X(TRANSITION_DONE, "transition done", "it has arrived")                                     \
+	X(TRANSITION_UNDONE, "transition undone", "it is back at the old ring")                     \
+	X(BIG_KEY,     "big key",     "a value is too large to be moved: with mode storage that "  \
+	  "blocks a transition")                                                                   \
+	X(RESTARTED,   "server restarted", "while keys move: the transition is paused")             \
 	X(PANIC_BEGUN, "panic begun", "more servers of a pool are bad than may be ejected")        \
 	X(PANIC_ENDED, "panic ended", "no longer")                                                 \
 	X(BLIND_BEGUN, "blind begun", "too few nannies vote to eject a pool's servers")            \
