@@ -312,11 +312,11 @@ static void hashes_on_answer(void *ctx, const struct server_answer *a)
 
 static void hashes_scan(struct mark_node *n)
 {
+	static const char pattern[] = REDIS_MOVED_PREFIX "*";
 	char cursor[24], count[12];
 	snprintf(cursor, sizeof(cursor), "%llu", (unsigned long long)n->cursor);
 	snprintf(count, sizeof(count), "%d", SCAN_COUNT);
-	NODE_ASK(n, hashes_on_answer, "SCAN", cursor, "MATCH", REDIS_MOVED_PREFIX "*", "COUNT",
-		 count);
+	NODE_ASK(n, hashes_on_answer, "SCAN", cursor, "MATCH", pattern, "COUNT", count);
 }
 
 /* A key that counts as moved must not be forgotten while an import under its mark can still be

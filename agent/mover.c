@@ -10,10 +10,12 @@
 
 enum {
 	SECOND_US = 1000000,
-	REST_MIN_MS = 200,
+	AGAIN_US = SECOND_US,
+	REST_MIN_MS = 200, /* before the pass that follows one in which something failed */
 	REST_MAX_MS = 10000,
-	SPOOL_LOW = 2000,
-	AGAIN_US = SECOND_US
+	SPOOL_LOW = 2000,	  /* fewer keys wait: SCAN goes on                        */
+	BYTES_GUESS = 16384,	  /* a value's, before any was seen                       */
+	UNSEEN_BYTES = 256 << 10, /* of values that a source has been asked for at a time */
 };
 
 static const char *const kind_names[MOVER_KIND_MAX] = {
@@ -179,14 +181,15 @@ json_t *mover_describe(const struct mover *m)
 	json_t *eta =
 	    left >= 0 && m->per_s > 0 ? json_integer((json_int_t)(left / m->per_s)) : json_null();
 	return json_pack(
-	    "{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:I,s:I,s:o,s:I,s:o}", "kind",
+	    "{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:I,s:o,s:I,s:I,s:o,s:I,s:o}", "kind",
 	    kind_names[m->kind], "state", state_name(m), "passes", (json_int_t)t->passes, "scanned",
 	    (json_int_t)t->scanned, "found", (json_int_t)t->found, "moved", (json_int_t)t->moved,
-	    "deleted", (json_int_t)t->deleted, "bytes", (json_int_t)t->bytes, "left",
-	    left >= 0 ? json_integer((json_int_t)left) : json_null(), "rate", (json_int_t)m->per_s,
-	    "eta_s", eta, "pace", (json_int_t)slowest_pace(m), "errors", (json_int_t)t->errors,
-	    "last_error", m->last_error[0] ? printable(slice_of(m->last_error)) : json_null(),
-	    "big_key_count", (json_int_t)node_bigs(m), "big_keys", describe_bigs(m));
+	    "deleted", (json_int_t)t->deleted, "bytes", (json_int_t)t->bytes, "held",
+	    (json_int_t)m->held, "left", left >= 0 ? json_integer((json_int_t)left) : json_null(),
+	    "rate", (json_int_t)m->per_s, "eta_s", eta, "pace", (json_int_t)slowest_pace(m),
+	    "errors", (json_int_t)t->errors, "last_error",
+	    m->last_error[0] ? printable(slice_of(m->last_error)) : json_null(), "big_key_count",
+	    (json_int_t)node_bigs(m), "big_keys", describe_bigs(m));
 }
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -266,12 +269,30 @@ static void key_begin(struct mover_node *n)
 	k->cas = e->cas;
 	k->size = e->size;
 	k->tries = e->tries;
+	/* Of how many keys the sizes come too late must not depend on how many are begun at once.
+	 */
+	if (n->m->kind == MOVER_MOVE) {
+		k->charged = e->size ? (double)e->size : n->m->byte_guess;
+		n->unseen += k->charged;
+	}
+	n->m->byte_tokens -= k->charged;
 	k->n = (uint32_t)key.n;
 	memcpy(k->key, key.p, key.n);
 	spool_pop(&n->spool);
 	LIST_INSERT_HEAD(&n->busy, k, link);
 	n->busy_count++;
 	n->m->ops->work(k);
+}
+
+/* Values under way are limited by reading no more from the sources. */
+static void job_hold(struct mover *m)
+{
+	uint64_t most = m->limits.bytes_held_max ? m->limits.bytes_held_max : MOVER_BYTES_MAX;
+	bool hold = m->held > (m->held_up ? most / 2 : most);
+	if (hold == m->held_up) return;
+	m->held_up = hold;
+	for (uint32_t i = 0; i < m->node_count; i++)
+		if (m->nodes[i].conn) server_conn_hold(m->nodes[i].conn, hold);
 }
 
 void mover_key_release(struct mover_key *k)
@@ -285,8 +306,12 @@ void mover_key_hold(struct mover_key *k, size_t bytes)
 	struct mover *m = k->src->m;
 	k->held = bytes;
 	m->held += bytes;
-	m->byte_tokens -= (double)bytes;
+	m->byte_tokens -= (double)bytes - k->charged;
+	m->byte_guess += ((double)bytes - m->byte_guess) / 16;
+	k->src->unseen -= k->charged;
+	k->charged = 0;
 	m->tally.bytes += bytes;
+	job_hold(m);
 }
 
 void mover_key_failed(struct mover_key *k, const char *what, struct slice answer)
@@ -302,6 +327,8 @@ void mover_key_done(struct mover_key *k)
 {
 	struct mover_node *n = k->src;
 	mover_key_release(k);
+	n->m->byte_tokens += k->charged; /* it had no value to move */
+	n->unseen -= k->charged;
 	LIST_REMOVE(k, link);
 	n->busy_count--;
 	free(k);
@@ -321,16 +348,6 @@ void mover_key_again(struct mover_key *k)
 
 /* --- the turn --------------------------------------------------------------------------------- */
 
-/* Values under way are limited by reading no more from the sources. */
-static void turn_hold(struct mover *m)
-{
-	bool hold = m->held > (m->held_up ? MOVER_BYTES_MAX / 2 : MOVER_BYTES_MAX);
-	if (hold == m->held_up) return;
-	m->held_up = hold;
-	for (uint32_t i = 0; i < m->node_count; i++)
-		if (m->nodes[i].conn) server_conn_hold(m->nodes[i].conn, hold);
-}
-
 static bool bytes_allow(struct mover *m, uint64_t now)
 {
 	if (m->limits.bytes_per_s == 0) return true;
@@ -347,6 +364,8 @@ static bool key_may_begin(struct mover_node *n, uint64_t now)
 	if (spool_waiting(&n->spool) == 0 || n->busy_count >= MOVER_WINDOW || m->held_up)
 		return false;
 	if (spool_first(&n->spool)->not_before_us > now) return false;
+	/* A server answers what it has got at once before it listens to others. */
+	if (n->unseen > UNSEEN_BYTES) return false;
 	return bytes_allow(m, now) && rate_allows(&n->rate, now, m->limits.keys_per_s);
 }
 
@@ -465,7 +484,7 @@ static void mover_on_timer(int fd, short what, void *owner)
 	uint64_t now = clock_now_us();
 	m->turn_us = now;
 	m->turn_wall_us = clock_wall_us();
-	turn_hold(m);
+	job_hold(m);
 	turn_nodes(m, now);
 	io_timer_set(&m->timer, m->over ? 0 : MOVER_TURN_US);
 	turn_second(m, now);
@@ -505,6 +524,7 @@ struct mover *mover_new(struct io_loop *l, const struct mover_plan *plan,
 	m->move_max_bytes = plan->move_max_bytes;
 	m->limits = plan->limits;
 	m->ops = m->protocol == PROTOCOL_REDIS ? &mover_redis_ops : &mover_mc_ops;
+	m->byte_guess = BYTES_GUESS;
 	m->turn_us = m->second_us = m->byte_at_us = clock_now_us();
 	m->turn_wall_us = clock_wall_us();
 	io_timer_init(&m->timer, l, mover_on_timer, m);
@@ -524,6 +544,8 @@ void mover_pause(struct mover *m, bool paused)
 void mover_throttle(struct mover *m, const struct mover_limits *limits)
 {
 	m->limits = *limits;
+	m->byte_tokens = 0; /* what was moved before is forgiven */
+	m->byte_at_us = clock_now_us();
 }
 
 void mover_free(struct mover **mover)

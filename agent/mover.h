@@ -12,7 +12,7 @@
  * Threads:   the loop's; nothing blocks.
  * Ownership: the plan is copied. The owner frees the job, from within any of its callbacks too.
  * Memory:    bounded: keys wait in a spool of limited size per server, values in flight stay
- *            within MOVER_BYTES_MAX and one value per source.
+ *            within limits.bytes_held_max and what a source had in its answers by then.
  */
 #ifndef TWINRING_AGENT_MOVER_H
 #define TWINRING_AGENT_MOVER_H
@@ -42,6 +42,7 @@ enum { MOVER_BYTES_MAX = 64 << 20, MOVER_BIG_KEYS_MAX = 100 };
 struct mover_limits {
 	uint32_t keys_per_s;	 /* of each server that is scanned                           */
 	uint64_t bytes_per_s;	 /* of values, for the whole job                             */
+	uint64_t bytes_held_max; /* values that are at neither server; 0: MOVER_BYTES_MAX       */
 	uint32_t latency_max_ms; /* halve the pace when a server takes longer for a PING; it is
 				  * halved also when that takes twice as long as at first    */
 };
@@ -84,9 +85,9 @@ struct mover *mover_new(struct io_loop *l, const struct mover_plan *plan,
 /* What is under way is finished, nothing new begun. */
 void mover_pause(struct mover *m, bool paused);
 void mover_throttle(struct mover *m, const struct mover_limits *limits);
-/* {kind, state, passes, scanned, found, moved, deleted, bytes, left, rate, eta_s, pace, errors,
- * last_error, big_key_count, big_keys: [{server, key, bytes}]}: a new reference. `left` and `eta_s`
- * are estimates, null when there is nothing to go by. */
+/* {kind, state, passes, scanned, found, moved, deleted, bytes, held, left, rate, eta_s, pace,
+ * errors, last_error, big_key_count, big_keys: [{server, key, bytes}]}: a new reference. `left` and
+ * `eta_s` are estimates, null when there is nothing to go by. */
 json_t *mover_describe(const struct mover *m);
 const char *mover_kind_name(enum mover_kind k);
 /* Sets *m to NULL; NULL is a no-op. No callback comes any more. */

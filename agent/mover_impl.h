@@ -54,7 +54,8 @@ struct mover_key {
 	struct mover_node *src, *dst;
 	uint64_t hash, cas, size;
 	uint32_t tries;
-	size_t held; /* bytes of its value under way to dst: counted in mover.held */
+	double charged; /* of mover.byte_tokens, for a value that is not seen yet */
+	size_t held;	/* bytes of its value under way to dst: counted in mover.held */
 	uint32_t n;
 	char key[];
 };
@@ -83,6 +84,8 @@ struct mover_node {
 	struct mover_spool spool;
 	LIST_HEAD(, mover_key) busy;
 	uint32_t busy_count;
+	double
+	    unseen; /* bytes of the values that it was asked for: what it has not sent, guessed */
 	uint64_t total; /* keys that it says it has */
 	uint64_t pass_listed, pass_found, pass_failed;
 	uint64_t round_found, round_big; /* in the passes of all ranges of the spool    */
@@ -149,6 +152,7 @@ struct mover {
 	char last_error[MOVER_WHY_MAX];
 	size_t held;	    /* bytes of values between source and target */
 	double byte_tokens; /* may be below 0: sizes are known afterwards */
+	double byte_guess;  /* what a value has on average */
 	uint64_t byte_at_us;
 	struct mover_tally tally;
 	uint64_t worked_before; /* moved and deleted, a second ago */
