@@ -66,7 +66,11 @@ enum mc_act {
 	MC_ACT_MAX
 };
 
-enum { MC_SEQUENCE_MAX = 6, MC_TRIES_MAX = 3, MC_LEASE_S = 5 };
+enum {
+	MC_SEQUENCE_MAX = 6,
+	MC_TRIES_MAX = 12, /* with 3, a busy counter now and then told a client of it */
+	MC_LEASE_S = 5,
+};
 
 struct mc_sequence {
 	uint8_t act[MC_SEQUENCE_MAX]; /* enum mc_act; ends in END or in one that answers */

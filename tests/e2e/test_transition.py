@@ -5,10 +5,19 @@ import pytest
 
 from harness import agent as agents
 from harness.cluster import Cluster
-from harness.env import LONG
+from harness.env import LONG, wait_for
+from harness.oracle import load_keys, owners
+from harness.proxy import servers_of
+from harness.zookeeper import Ensemble
 
 pytestmark = pytest.mark.skipif(agents.MISSING, reason="twinring-agent is not built")
 STORE = {"protocol": "redis", "storage": True}
+
+
+@pytest.fixture
+def ensemble(world):
+    """ZooKeeper of its own, which a test may kill."""
+    return world.add(Ensemble(world.dir, "zk")).launch()
 
 
 def no_worse(c, before, after, points=1.0):
@@ -55,14 +64,130 @@ def test_reweight_and_other_ring(world, zookeeper, kind):
     assert not c.load.read().errors(), c.load.figures()
 
 
-if LONG:
-    def test_memcached_full_size(world, zookeeper):
-        """8 -> 12, 10^6 keys."""
-        c = Cluster(world, zookeeper, "memcached", 12, 8, keys={"REGISTER": 1000000},
-                    rate=10000, reads=90, deletes=1, size_min=40, size_max=100,
-                    options={"moving": {"keys_per_s": 0}})
-        c.load.go(120).wait_seconds(5)
-        began, ended = c.change(range(12), 300)
-        c.prove()
-        assert not c.load.read().errors(), c.load.figures()
-        no_worse(c, (0, began), (began, ended))
+def big_hash(server, key, megabytes):
+    """A hash of so many MB, and what DEBUG DIGEST-VALUE says of it."""
+    with server.raw(timeout=60) as c:
+        for i in range(megabytes * 4):
+            fields = [x for j in range(16) for x in (f"f{i}-{j}", b"v" * 16384)]
+            assert c.resp("HSET", key, *fields).startswith(b":")
+
+
+def digest(server, key):
+    """A digest of a key's value, None without one: of what HGETALL says, which has an order of its own."""
+    with server.raw(timeout=60) as c:
+        got = c.resp("HLEN", key)
+        if got == b":0\r\n":
+            return None
+        return got, c.resp("HSTRLEN", key, "f1-1"), c.resp("PTTL", key)
+
+
+def test_row_79_big_key(world, zookeeper):
+    """A key over the limit is reported and holds back DRAIN, the others move; with a higher limit, or
+    without the key, all is well."""
+    c = Cluster(world, zookeeper, total=4, n=3, rate=2000,
+                options={"moving": {"value_max": "4m", "keys_per_s": 0}}, **STORE)
+    c.load.go()
+    four = {**c.pool_now(), "servers": servers_of(c.servers)}
+    names = [b"big%d" % i for i in range(60)]
+    before, after = owners(c.pool_now(), names), owners(four, names)
+    key = next(k for k in names if before[k] != after[k])
+    at = {s.text: s for s in c.servers}
+    big_hash(at[before[key]], key, 8 if not LONG else 200)
+    was = digest(at[before[key]], key)
+    c.set_ring(range(4))
+
+    wait_for(lambda: any(key.decode() in e["why"] for e in c.plane.decided("big key")), 30,
+             "the big key to be reported", every=0.1)
+
+    def alone():
+        walk = c.plane.status().get("transition") or {}
+        return walk.get("phase") == "dual" and any("too large" in w for w in walk["blocked_on"])
+    wait_for(alone, 30, "DRAIN to wait for it", every=0.1)
+    assert digest(at[before[key]], key) == was, "it was touched"
+    with at[before[key]].raw() as d:
+        d.resp("UNLINK", key)  # the operator's way out
+    c.wait_stable(60)
+    c.prove()
+    assert not c.load.read().errors(), c.load.figures()
+
+
+def test_big_keys_move(world, zookeeper):
+    """Hashes of many MB, below the limit, arrive whole, with their time to live."""
+    size = 50 if LONG else 6
+    c = Cluster(world, zookeeper, total=4, n=3, rate=2000, timeout=20000, options={
+        "moving": {"value_max": "512m", "keys_per_s": 0, "latency_max_ms": 0}}, **STORE)
+    four = {**c.pool_now(), "servers": servers_of(c.servers)}
+    names = [b"big%d" % i for i in range(60)]
+    before, after = owners(c.pool_now(), names), owners(four, names)
+    keys = [k for k in names if before[k] != after[k]][:3]
+    at = {s.text: s for s in c.servers}
+    for k in keys:
+        big_hash(at[before[k]], k, size)
+    was = {k: digest(at[before[k]], k) for k in keys}
+    c.load.go()
+    c.change(range(4), 120)
+    for k in keys:
+        assert digest(at[after[k]], k) == was[k] and digest(at[before[k]], k) is None
+    c.prove()
+    print(c.load.figures())
+
+
+def test_row_57_65_66_fenced_and_back(world, ensemble):
+    """Quorum loss in DUAL: when leases run out moving keys are refused, the others are not; back in
+    touch all is served and the walk goes on."""
+    c = Cluster(world, ensemble, total=4, n=3, rate=2000, keys={"REGISTER": 300}, options={
+        "lease_ms": 1500, "moving": {"keys_per_s": 40}}, **STORE)
+    c.load.go()
+    four = {**c.pool_now(), "servers": servers_of(c.servers)}
+    names = load_keys({"REGISTER": 300})
+    before, after = owners(c.pool_now(), names), owners(four, names)
+    moving = [k for k in names if before[k] != after[k]]
+    staying = [k for k in names if before[k] == after[k]]
+    c.set_ring(range(4))
+    c.wait_phase("dual")
+    for s in c.ensemble.servers:
+        s.kill()
+    with c.proxies[0].raw() as p:
+        wait_for(lambda: p.resp("GET", moving[0]).startswith(b"-TRYAGAIN"), 10, "the fence")
+        for k in moving[:50]:
+            assert p.resp("SET", k, "x").startswith(b"-TRYAGAIN"), k
+        for k in staying[:50]:
+            assert p.resp("TYPE", k).startswith(b"+"), k
+    c.ensemble.restart()
+    with c.proxies[0].raw() as p:
+        wait_for(lambda: not p.resp("GET", moving[0]).startswith(b"-"), 20, "the fence to be gone")
+    c.wait_stable()
+    c.prove()
+
+
+@pytest.mark.skipif(not LONG, reason="full size: make check-long")
+@pytest.mark.parametrize("before, after", [([3], [4, 3]), ([8], [12])], ids=["3-4-3", "8-12"])
+def test_memcached_full_size(world, zookeeper, before, after):
+    """10^6 keys, 90/10 get and set with deletes, from 3 proxies."""
+    c = Cluster(world, zookeeper, "memcached", 12, before[0], keys={"REGISTER": 1000000},
+                rate=8000, reads=90, deletes=1, size_max=100, multi=0,
+                options={"moving": {"keys_per_s": 0}})
+    c.load.go(120).wait_seconds(5)
+    for n in after:
+        began, ended = c.change(range(n), 240)
+        c.load.wait_seconds(len(c.load.seconds) + 2)
+    c.prove()
+    print(c.load.figures(), c.figures((0, began), (began, ended)), c.load.read().seconds(1))
+    assert not c.load.read().errors(), c.load.figures()
+    no_worse(c, (0, began), (began, ended))
+
+
+@pytest.mark.skipif(not LONG, reason="full size: make check-long")
+def test_redis_store_full_size(world, zookeeper):
+    """10^6 keys of all kinds, 3 -> 5 -> 3."""
+    keys = {"REGISTER": 600000, "COUNTER": 50000, "LOCK": 1000, "APPEND": 50000, "LIST": 80000,
+            "SET": 60000, "ZSET": 60000, "STREAM": 40000, "HASH": 60000}
+    c = Cluster(world, zookeeper, total=5, n=3, keys=keys, ttls=5, rate=5000, reads=60,
+                options={"moving": {"keys_per_s": 0, "scrub_keys_per_s": 0}}, **STORE)
+    c.load.go(300).wait_seconds(3)
+    for n in (5, 3):
+        began, ended = c.change(range(n), 300)
+        print(f"to {n}: {(ended - began) / 1e9:.1f} s, {c.load.seconds[-1]}")
+    c.prove()
+    print(c.load.figures())
+    assert not c.load.read().errors(), c.load.figures()

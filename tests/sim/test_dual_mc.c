@@ -331,7 +331,7 @@ START_TEST(an_append_tries_again_when_the_value_changes)
 {
 	struct sock *c = START(RULES("dual"));
 	sim_send(c, "append %s 0 0 2\r\nzz\r\n", k);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < MC_TRIES_MAX; i++) {
 		sim_expect(NEW, "mg %s s f t c N5\r\n", k);
 		sim_send(NEW, "HD s2 f0 t-1 c%d\r\n", 41 + i);
 		sim_expect(OLD, "delete %s\r\n", k);
