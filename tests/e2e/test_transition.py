@@ -81,6 +81,7 @@ def digest(server, key):
         return got, c.resp("HSTRLEN", key, "f1-1"), c.resp("PTTL", key)
 
 
+@pytest.mark.long
 def test_row_79_big_key(world, zookeeper):
     """A key over the limit is reported and holds back DRAIN, the others move; with a higher limit, or
     without the key, all is well."""
@@ -111,6 +112,7 @@ def test_row_79_big_key(world, zookeeper):
     assert not c.load.read().errors(), c.load.figures()
 
 
+@pytest.mark.long
 def test_big_keys_move(world, zookeeper):
     """Hashes of many MB, below the limit, arrive whole, with their time to live."""
     size = 50 if LONG else 6
@@ -160,6 +162,7 @@ def test_row_57_65_66_fenced_and_back(world, ensemble):
     c.prove()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not LONG, reason="full size: make check-long")
 @pytest.mark.parametrize("before, after", [([3], [4, 3]), ([8], [12])], ids=["3-4-3", "8-12"])
 def test_memcached_full_size(world, zookeeper, before, after):
@@ -177,6 +180,7 @@ def test_memcached_full_size(world, zookeeper, before, after):
     no_worse(c, (0, began), (began, ended))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not LONG, reason="full size: make check-long")
 def test_redis_store_full_size(world, zookeeper):
     """10^6 keys of all kinds, 3 -> 5 -> 3."""

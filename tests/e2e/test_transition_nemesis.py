@@ -13,7 +13,8 @@ from harness.cluster import FORWARD, LEASE_MS, NEMESES, Cluster
 from harness.env import LONG, wait_for
 from harness.zookeeper import Ensemble
 
-pytestmark = pytest.mark.skipif(agents.MISSING, reason="twinring-agent is not built")
+pytestmark = [pytest.mark.long,
+              pytest.mark.skipif(agents.MISSING, reason="twinring-agent is not built")]
 KINDS = {"memcached": ("memcached", False), "store": ("redis", True)}
 SMALL = {"memcached": {"REGISTER": 800, "COUNTER": 20, "LOCK": 30, "APPEND": 30},
          "store": {"REGISTER": 500, "COUNTER": 20, "LOCK": 20, "APPEND": 20, "LIST": 20, "SET": 20,

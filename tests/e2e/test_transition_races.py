@@ -20,6 +20,7 @@ def test_race(world, rule, race, kw):
     race(world, **kw)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("protocol, storage, evict", [("memcached", False, False),
                                                       ("memcached", False, True),
                                                       ("redis", True, False)],

@@ -16,6 +16,7 @@ kinds = pytest.mark.parametrize("protocol, storage", KINDS, ids=NAMES)
 # In `make check` a Redis cache has the tests that differ from those of a Redis storage.
 most = kinds if LONG else pytest.mark.parametrize("protocol, storage", [KINDS[0], KINDS[2]],
                                                   ids=[NAMES[0], NAMES[2]])
+pytestmark = pytest.mark.long
 STAY = 1.0 if LONG else 0.15
 
 

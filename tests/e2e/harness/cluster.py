@@ -27,7 +27,8 @@ class Cluster:
                  threads=1, options=None, relays=False, verbose=False, **load_options):
         self.world, self.ensemble, self.protocol, self.storage = world, ensemble, protocol, storage
         self.plane = Plane(world, ensemble)
-        kw = {"options": scenario.DURABLE} if protocol == "redis" else {}
+        # A cache that evicts would have a hit ratio of its own.
+        kw = {"options": scenario.DURABLE if protocol == "redis" else ("-m", "1024")}
         self.servers = world.servers(protocol, total, **kw)
         self.wanted = {"mode": "storage" if storage else "cache", "transition": "two_ring",
                        "timeout_ms": 2000, **(options or {})}
