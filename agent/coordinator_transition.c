@@ -420,6 +420,15 @@ static void work_on_restart(void *ctx, const char *server, const char *why)
 	coordinator_poke(w->c, 0);
 }
 
+/* A successor that never saw who the server was finds out by its mark. */
+static void work_note_trouble(struct pool_work *w)
+{
+	const char *why = jobs_trouble(w->jobs);
+	if (!why || w->walk.trouble[0] || !coordinator_leads(w->c)) return;
+	snprintf(w->walk.trouble, sizeof(w->walk.trouble), "%s", why);
+	work_announce(w, "server restarted", why);
+}
+
 static void work_tools(struct pool_work *w)
 {
 	struct jobs_events events = { work_on_job, work_may_go_on, w };
@@ -466,6 +475,7 @@ void work_walk(struct pool_work *w, const struct mirror_node *state, const struc
 	jobs_set(w->jobs, &plan);
 	if (work_watches(w->state.transition))
 		incarnations_watch(w->incarnations, &w->state, plan.ring, plan.next);
+	work_note_trouble(w);
 	work_facts(w, b, &f);
 	f.wish = work_wish(w, &pending);
 	if (pending) return;

@@ -375,6 +375,12 @@ json_t *jobs_describe(const struct jobs *j, enum transition_job job)
 	return json_pack("{s:s, s:s}", "kind", transition_job_name(job), "last_error", b->why);
 }
 
+const char *jobs_trouble(const struct jobs *j)
+{
+	const struct job *b = &j->job[JOB_MOVE];
+	return b->state == JOB_FAILED && strstr(b->why, MOVER_MARK_GONE) ? b->why : NULL;
+}
+
 void jobs_forget(struct jobs *j)
 {
 	for (int i = 0; i < TRANSITION_JOB_MAX; i++) job_set(&j->job[i], "");

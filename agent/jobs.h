@@ -46,6 +46,8 @@ bool jobs_promote(const struct jobs *j);
 const char *jobs_mark(const struct jobs *j);
 /* What a job is at: {name: ..., "why": ...}; NULL: nothing to tell. A new reference. */
 json_t *jobs_describe(const struct jobs *j, enum transition_job job);
+/* Why a person has to look: a Redis node has lost the mark, and so more. NULL: no reason. */
+const char *jobs_trouble(const struct jobs *j);
 /* A restarted server has lost what it was told: all jobs have to be done again. */
 void jobs_forget(struct jobs *j);
 

@@ -77,6 +77,9 @@ struct mover_events {
 	void (*on_done)(void *ctx, bool ok, const char *why);
 };
 
+/* Part of `why` when a node's mark is another one, or gone: somebody has to look. */
+#define MOVER_MARK_GONE "is not in force there"
+
 struct mover;
 
 /* Callbacks that are NULL are not called. `events` must last as long as the job. */

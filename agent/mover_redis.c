@@ -173,7 +173,7 @@ static bool key_goes_on(struct mover_key *k, const struct server_answer *a,
 	}
 	case IMPORT_REFUSED:
 		mover_fail(m, asked,
-			   "mark %s is not in force there: it was started anew, or another "
+			   "mark %s " MOVER_MARK_GONE ": it was started anew, or another "
 			   "transition has begun",
 			   m->mark);
 		mover_key_done(k);

@@ -123,25 +123,26 @@ static void turn_back(const struct transition_facts *f, struct transition_choice
 }
 
 /* Redis loses its marks with its memory: after a pause nobody knows how long it was, or what
- * happened meanwhile, DUAL is entered anew. */
+ * happened meanwhile, DUAL is entered anew. Half-way through the slices only an abort does that. */
 static void go_on(const struct transition_facts *f, struct transition_choice *c)
 {
 	c->paused = false;
-	if (f->redis && f->acked && !any_in(f->phases, PHASE_HOLD) && !f->roll)
+	if (f->redis && count_in(f->phases, PHASE_DUAL) == TRANSITION_SLICES)
 		move_all(c->phases, PHASE_DUAL, PHASE_HOLD);
-	if (f->redis && f->acked && !any_in(f->phases, PHASE_HOLD_R) && !f->roll)
+	if (f->redis && count_in(f->phases, PHASE_DUAL_R) == TRANSITION_SLICES)
 		move_all(c->phases, PHASE_DUAL_R, PHASE_HOLD_R);
 	choose_step(c, "an operator lets it go on");
 }
 
 static bool decide_wish(const struct transition_facts *f, struct transition_choice *c)
 {
-	c->wish_done = f->wish != WISH_NONE;
+	bool soon = f->wish == WISH_RESUME && f->paused && f->redis && !f->acked;
+	c->wish_done = f->wish != WISH_NONE && !soon; /* it needs HOLD, which needs everybody */
 	if ((f->wish == WISH_ABORT || f->restored) && !f->back) {
 		turn_back(f, c);
 		return true;
 	}
-	if (f->wish == WISH_RESUME && f->paused) {
+	if (f->wish == WISH_RESUME && f->paused && !soon) {
 		go_on(f, c);
 		return true;
 	}

@@ -104,8 +104,9 @@ static enum ctl_exit expand_run(struct ctl *c, const struct args *a)
 
 const struct command cmd_expand = {
 	.name = "expand",
-	.operands = "POOL HOST:PORT[:WEIGHT] NAME [HOST:PORT[:WEIGHT] NAME]...",
+	.operands = "POOL HOST:PORT[:WEIGHT] NAME...",
 	.help = "add servers to a pool; see transition status",
+	.more = "An address and a name for each: POOL 10.0.0.4:11211 s4 10.0.0.5:11211 s5\n",
 	.least = 3,
 	.most = CTL_OPERANDS_MAX - 1,
 	.first = OPERAND_POOL,
@@ -202,7 +203,7 @@ static enum ctl_exit replace_run(struct ctl *c, const struct args *a)
 
 const struct command cmd_replace = {
 	.name = "replace",
-	.operands = "POOL NAME HOST:PORT [NAME HOST:PORT]...",
+	.operands = "POOL NAME HOST:PORT...",
 	.help = "put other boxes in the place of servers; see transition status",
 	.more = "Placement does not change, as it goes by name; what the old box has is moved.\n",
 	.least = 3,
@@ -232,7 +233,7 @@ static enum ctl_exit reweight_run(struct ctl *c, const struct args *a)
 
 const struct command cmd_reweight = {
 	.name = "reweight",
-	.operands = "POOL NAME WEIGHT [NAME WEIGHT]...",
+	.operands = "POOL NAME WEIGHT...",
 	.help = "change servers' shares of the keys; see transition status",
 	.least = 3,
 	.most = CTL_OPERANDS_MAX - 1,

@@ -40,6 +40,9 @@ static bool import_is_faithful(const struct import *in, const struct pool_spec *
 	spec_parse(in->text.p, in->text.n, in->name, in->name, &spec, &issues);
 	if (spec != NULL) {
 		json_t *a = pool_spec_to_json(pool), *b = pool_spec_to_json(spec->pool);
+		/* Tokens of cas are tagged where rings change by steps: a pool here can grow. */
+		json_object_del(a, "cas_tags");
+		json_object_del(b, "cas_tags");
 		same = a != NULL && b != NULL && json_equal(a, b);
 		json_decref(a);
 		json_decref(b);

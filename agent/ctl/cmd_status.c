@@ -88,6 +88,8 @@ static json_t *pool_json(const struct view *v)
 		    out, "problem",
 		    json_pack("{s:s, s:s}", "where", v->problem.where, "why", v->problem.why));
 	else json_object_set_new(out, "problem", json_null());
+	json_object_set_new(out, "transition",
+			    v->has_state && v->state.transition ? walk_json(v) : json_null());
 	return out;
 }
 

@@ -1,6 +1,8 @@
 """A pool grows, step by step, led by the coordinator on real ZooKeeper: every phase in its order, nothing
 lost, whoever dies meanwhile."""
 
+import json
+import subprocess
 import time
 
 import pytest
@@ -398,3 +400,36 @@ def test_row_70_the_coordinator_dies_at(world, plane):
             "moving": {"keys_per_s": 20 if back or point == "mover runs" else 1000},
             "timeout_ms": 3000 + len(point) * 10 + g.size})
         print(f"{point}: {time.monotonic() - began:.1f} s")
+
+
+# --- twinringctl ----------------------------------------------------------------------------------------
+
+def ctl(plane, *args, code=0):
+    done = subprocess.run([env.ROOT / "build" / env.BUILD / "twinringctl", "--source", plane.source,
+                           *args], capture_output=True, text=True, timeout=scaled(20))
+    assert done.returncode == code, (args, done.stdout, done.stderr)
+    return done.stdout
+
+
+def test_twinringctl_grows_pauses_and_aborts(world, plane):
+    g = Growth(world, plane, moving={"keys_per_s": 20})
+    ctl(plane, "transition", "abort", "p", code=3)
+    assert "no pool" in ctl(plane, "transition", "status")
+    ctl(plane, "expand", "p", f"127.0.0.1:{g.servers[-1].port}", "s3")
+    g.wait_phase("dual")
+    wait_for(lambda: "keys to be moved" in ctl(plane, "transition", "status", "p"), 10, "a word",
+             every=0.2)
+    ctl(plane, "transition", "pause", "p")
+    wait_for(lambda: json.loads(ctl(plane, "--json", "transition", "status"))[0]["paused"], 10,
+             "the pause", every=0.2)
+    ctl(plane, "transition", "resume", "p")
+    wait_for(lambda: not plane.state()["transition"]["paused"], 10, "the pause to end")
+    ctl(plane, "transition", "abort", "p")
+    g.wait_phase("dual-r")
+    shown = ctl(plane, "status", "p")
+    assert "moving" in shown and "back" in shown
+    g.wait_stable(60)
+    ctl(plane, "shrink", "p", "s3")
+    plane.wait_status("ok")
+    assert g.check() == 0
+    assert "transition undone" in ctl(plane, "log")

@@ -129,7 +129,9 @@ static void check_choice(const struct world *w, const struct transition_facts *f
 		holds += to == PHASE_HOLD;
 		holds_r += to == PHASE_HOLD_R;
 	}
-	if (c->move == MOVE_STEP && f->roll && !c->take_lost && !w->lost)
+	bool again = f->wish == WISH_RESUME && f->redis; /* DUAL entered anew, by all */
+	if (c->move == MOVE_STEP && f->roll && !c->take_lost && !w->lost && !again &&
+	    memcmp(f->phases, c->phases, sizeof(c->phases)) != 0)
 		FINE(holds <= 1 && holds_r <= 1);
 	if (c->move == MOVE_FINISH)
 		for (int i = 0; i < SLICES; i++) FINE(w->phases[i] == PHASE_DRAIN);
