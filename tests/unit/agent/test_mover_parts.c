@@ -40,7 +40,7 @@ static void take_all(struct mover_spool *s)
 /* However little fits, each key has its turn, once. */
 START_TEST(spool_rounds)
 {
-	static const size_t sizes[] = { 1 << 20, 100000, 20000, 3000 };
+	static const size_t sizes[] = { 1 << 20, 100000, 20000, 8000 };
 	struct mover_spool s;
 	int ranges = 0;
 	memset(seen, 0, sizeof(seen));
@@ -173,6 +173,7 @@ int main(void)
 {
 	Suite *s = suite_create("mover_parts");
 	TCase *t = tcase_create("spool");
+	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, spool_rounds, 0, 4);
 	tcase_add_test(t, spool_as_a_queue);
 	suite_add_tcase(s, t);
