@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@ enum lg_mode { LG_LOAD, LG_PRELOAD, LG_IDLE };
 
 struct options {
 	enum lg_mode mode;
-	const char *workload;
+	const char *workload, *key_list;
 	uint32_t connections;
 	struct sockaddr_in addrs[ADDRS_MAX];
 	uint32_t addr_count;
@@ -37,6 +38,7 @@ static const char usage[] =
     "  --window sliding|batch       refill each reply's place, or all when all are in\n"
     "  --seconds S | --requests N   length of the timed window; --warmup S before it\n"
     "  --keys N --value-size BYTES  default 10000 and 32 (16 at least)\n"
+    "  --key-list FILE              only these of the numbers below --keys, one per line\n"
     "  --keys-per N                 keys in one mget or mset, default 10\n"
     "  --rate R                     requests/s over all connections, open loop\n"
     "  --preload                    store every key on every address, once\n"
@@ -112,6 +114,7 @@ enum {
 	OPT_REQUESTS,
 	OPT_WARMUP,
 	OPT_KEYS,
+	OPT_KEY_LIST,
 	OPT_VALUE_SIZE,
 	OPT_KEYS_PER,
 	OPT_RATE,
@@ -133,6 +136,7 @@ static const struct option long_options[] = {
 	{ "requests", required_argument, NULL, OPT_REQUESTS },
 	{ "warmup", required_argument, NULL, OPT_WARMUP },
 	{ "keys", required_argument, NULL, OPT_KEYS },
+	{ "key-list", required_argument, NULL, OPT_KEY_LIST },
 	{ "value-size", required_argument, NULL, OPT_VALUE_SIZE },
 	{ "keys-per", required_argument, NULL, OPT_KEYS_PER },
 	{ "rate", required_argument, NULL, OPT_RATE },
@@ -167,6 +171,7 @@ static void parse_option(struct options *o, int option, char *arg)
 	case OPT_REQUESTS: p->requests = (uint64_t)number("--requests", arg, 1, 1e12); break;
 	case OPT_WARMUP: p->warmup = number("--warmup", arg, 0, 60); break;
 	case OPT_KEYS: o->work.key_count = (uint32_t)number("--keys", arg, 1, 1e8); break;
+	case OPT_KEY_LIST: o->key_list = arg; break;
 	case OPT_VALUE_SIZE:
 		o->work.value_size =
 		    (uint32_t)number("--value-size", arg, LG_KEY_LEN, LG_VALUE_MAX - 1);
@@ -187,6 +192,21 @@ static void parse_option(struct options *o, int option, char *arg)
 	}
 }
 
+/* The numbers of `path` become the only keys there are. */
+static void read_key_list(struct lg_work *w, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	uint32_t n = 0, id;
+	if (!f) die(path, strerror(errno));
+	w->ids = malloc(w->key_count * sizeof(*w->ids));
+	if (!w->ids) die("out of memory", NULL);
+	while (n < w->key_count && fscanf(f, "%" SCNu32, &id) == 1)
+		if (id < w->key_count) w->ids[n++] = id;
+	fclose(f);
+	if (n == 0) die("no keys in", path);
+	w->key_count = n;
+}
+
 static void parse_options(struct options *o, int argc, char **argv)
 {
 	int option;
@@ -199,6 +219,7 @@ static void parse_options(struct options *o, int argc, char **argv)
 	parse_workload(o, "get");
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
 		parse_option(o, option, optarg);
+	if (o->key_list) read_key_list(&o->work, o->key_list);
 	if (optind < argc) die("unexpected", argv[optind]);
 	if (!o->addr_count) die("--addr is required", NULL);
 	if (o->phase.op == LG_MSET && o->work.proto == LG_MEMCACHED) die("mset needs redis", NULL);

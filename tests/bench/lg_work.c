@@ -49,6 +49,17 @@ static void lg_work_fill_pattern(char *p, size_t len)
 	for (size_t i = 5; i + sizeof(trap) < len; i += 211) memcpy(p + i, trap, sizeof(trap) - 1);
 }
 
+static int lg_work_invert_ids(struct lg_work *w)
+{
+	for (uint32_t k = 0; k < w->key_count; k++)
+		if (w->ids[k] >= w->id_count) w->id_count = w->ids[k] + 1;
+	w->key_of = malloc((size_t)w->id_count * sizeof(*w->key_of));
+	if (!w->key_of) return -1;
+	for (uint32_t i = 0; i < w->id_count; i++) w->key_of[i] = UINT32_MAX;
+	for (uint32_t k = 0; k < w->key_count; k++) w->key_of[w->ids[k]] = k;
+	return 0;
+}
+
 int lg_work_init(struct lg_work *w)
 {
 	uint32_t n = w->key_count;
@@ -56,10 +67,11 @@ int lg_work_init(struct lg_work *w)
 
 	w->keys = malloc((size_t)n * LG_KEY_LEN + 1); /* + 1: snprintf's NUL */
 	w->pattern = malloc(pattern_len);
-	if (!w->keys || !w->pattern) return -1;
+	if (!w->keys || !w->pattern || (w->ids && lg_work_invert_ids(w))) return -1;
 	for (uint32_t k = 0; k < n; k++)
 		snprintf(w->keys + (size_t)k * LG_KEY_LEN, LG_KEY_LEN + 1,
-			 "%06" PRIx32 "%010" PRIu32, w->value_size & 0xffffffu, k);
+			 "%06" PRIx32 "%010" PRIu32, w->value_size & 0xffffffu,
+			 w->ids ? w->ids[k] : k);
 	lg_work_fill_pattern(w->pattern, pattern_len);
 
 	/* Near the golden ratio: neighbours in a request are far apart in the key space. */
@@ -82,7 +94,10 @@ void lg_work_fini(struct lg_work *w)
 {
 	free(w->keys);
 	free(w->pattern);
+	free(w->ids);
+	free(w->key_of);
 	w->keys = w->pattern = NULL;
+	w->ids = w->key_of = NULL;
 }
 
 static const char *lg_work_key(const struct lg_work *w, uint32_t k)
@@ -123,7 +138,7 @@ static char *put(char *p, const char *bytes, size_t len)
 }
 #define PUT(p, literal) put(p, literal, sizeof(literal) - 1)
 
-static char *put_value(const struct lg_work *w, char *p, uint32_t k)
+char *lg_work_value(const struct lg_work *w, uint32_t k, char *p)
 {
 	p = put(p, lg_work_key(w, k), LG_KEY_LEN);
 	p = put(p, lg_work_slice(w, k), w->value_size - LG_KEY_LEN);
@@ -138,7 +153,7 @@ static char *put_memcached(const struct lg_work *w, const struct lg_asked *a, ch
 		p = PUT(p, " 0");
 		p = put(p, w->tail,
 			w->tail_len); /* "flags bytes" of a reply is "exptime bytes" here */
-		return put_value(w, p, a->key);
+		return lg_work_value(w, a->key, p);
 	}
 	p = PUT(p, "get");
 	for (uint32_t i = 0; i < lg_work_keys_in(w, a->op); i++) {
@@ -167,7 +182,7 @@ static char *put_redis(const struct lg_work *w, const struct lg_asked *a, char *
 		p = PUT(p, "\r\n");
 		if (!writes) continue;
 		p = put(p, w->tail, w->tail_len);
-		p = put_value(w, p, k);
+		p = lg_work_value(w, k, p);
 	}
 	return p;
 }
@@ -246,23 +261,31 @@ static void value_open(struct lg_reply *r, uint32_t key)
 	r->value_at = 0;
 }
 
-/* memcached's values may come in any order (a proxy answers by server): find the key in the
- * request, refuse one that was not asked for or comes twice. */
-static bool value_open_asked(const struct lg_work *w, const struct lg_asked *a, struct lg_reply *r,
-			     const char *key)
+bool lg_work_find(const struct lg_work *w, const char *key, uint32_t *k_out)
 {
 	uint64_t k = 0;
 	for (int i = 6; i < LG_KEY_LEN; i++) {
 		if (key[i] < '0' || key[i] > '9') return false;
 		k = k * 10 + (uint64_t)(key[i] - '0');
 	}
+	if (w->ids) k = k < w->id_count ? w->key_of[k] : UINT64_MAX;
 	if (k >= w->key_count || memcmp(key, lg_work_key(w, (uint32_t)k), LG_KEY_LEN)) return false;
+	*k_out = (uint32_t)k;
+	return true;
+}
 
-	uint64_t apart = (k + w->key_count - a->key) % w->key_count;
+/* memcached's values may come in any order (a proxy answers by server): find the key in the
+ * request, refuse one that was not asked for or comes twice. */
+static bool value_open_asked(const struct lg_work *w, const struct lg_asked *a, struct lg_reply *r,
+			     const char *key)
+{
+	uint32_t k;
+	if (!lg_work_find(w, key, &k)) return false;
+	uint64_t apart = ((uint64_t)k + w->key_count - a->key) % w->key_count;
 	uint64_t i = apart * w->step_inverse % w->key_count;
 	if (i >= lg_work_keys_in(w, a->op) || (r->seen[i / 64] >> i % 64 & 1)) return false;
 	r->seen[i / 64] |= 1ull << i % 64;
-	value_open(r, (uint32_t)k);
+	value_open(r, k);
 	return true;
 }
 

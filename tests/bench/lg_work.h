@@ -29,8 +29,10 @@ struct lg_work {
 	uint32_t key_count, keys_per; /* keys_per: of one mget or mset */
 	uint32_t value_size;
 	bool check_all; /* every byte of values over 16 KiB too, see lg_work.c */
+	uint32_t *ids;	/* malloc()ed; the numbers in the keys, or NULL: 0, 1, 2…  */
 
 	/* Set by lg_work_init. */
+	uint32_t *key_of, id_count; /* the inverse of ids */
 	uint32_t step, step_inverse;
 	char *keys; /* key_count x LG_KEY_LEN */
 	char *pattern;
@@ -70,6 +72,12 @@ size_t lg_work_request_max(const struct lg_work *w, enum lg_op op);
 
 /* Writes the request at p; returns its length. */
 size_t lg_work_request(const struct lg_work *w, const struct lg_asked *a, char *p);
+
+/* Whether these LG_KEY_LEN bytes are one of the keys, and which. */
+bool lg_work_find(const struct lg_work *w, const char *key, uint32_t *k_out);
+
+/* Key k's value and CRLF at p, value_size + 2 bytes; returns their end. */
+char *lg_work_value(const struct lg_work *w, uint32_t k, char *p);
 
 /* Consumes what it can of buf. `why_out` (LG_LINE_MAX bytes) receives a text with LG_WRONG and
  * LG_BROKEN. `r` must be zeroed before each reply. */
