@@ -4,6 +4,7 @@
 #
 #   deploy/install-deps.sh          build + test + demo (the default)
 #   deploy/install-deps.sh build    only what `make` needs
+#   deploy/install-deps.sh bench    what `make bench` needs
 set -eu
 
 build="gcc libc6-dev make pkg-config libevent-dev libjansson-dev libcurl4-openssl-dev
@@ -13,12 +14,14 @@ test="check memcached redis-server redis-tools nutcracker libmemcached-tools lib
 	python3-pymemcache python3-pylibmc python3-yaml php-cli php-memcached php-redis procps psmisc
 	iproute2 iptables socat curl git ca-certificates
 	zookeeper libzookeeper-java default-jre-headless python3-kazoo spin"
+bench="memcached redis-server nutcracker python3-minimal python3 valgrind binutils strace"
 lint="clang clang-format clang-tidy cppcheck shellcheck libclang-rt-14-dev"
 
 case "${1:-all}" in
 build) want=$build ;;
+bench) want="$build $bench" ;;
 all) want="$build $test $lint" ;;
-*) echo "usage: $0 [build|all]" >&2; exit 2 ;;
+*) echo "usage: $0 [build|bench|all]" >&2; exit 2 ;;
 esac
 
 missing=

@@ -108,7 +108,7 @@ static const char *lg_work_key(const struct lg_work *w, uint32_t k)
 /* The value's bytes after the key. */
 static const char *lg_work_slice(const struct lg_work *w, uint32_t k)
 {
-	return w->pattern + k % OFFSETS;
+	return w->pattern + (w->ids ? w->ids[k] : k) % OFFSETS;
 }
 
 static uint32_t lg_work_nth(const struct lg_work *w, const struct lg_asked *a, uint32_t i)

@@ -5,46 +5,22 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/bench/lockstep_answer.h"
+#include "tests/bench/lockstep_process.h"
 
-enum { READ_BYTES = 64 << 10, POLL_MS = 100, STALL_POLLS = 300, STOP_POLLS = 5000, POLL_US = 200 };
+enum { READ_BYTES = 64 << 10, POLL_MS = 100, STALL_S = 30 };
 
 static bool fail(struct lockstep *s, const char *why)
 {
 	snprintf(s->why, sizeof(s->why), "%s", why);
 	return false;
-}
-
-/* --- the proxy, stopped and let go ------------------------------------------------------------ */
-
-static bool is_stopped(int pid)
-{
-	char path[64], text[512];
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	FILE *f = fopen(path, "re");
-	if (!f) return false;
-	size_t n = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[n] = '\0';
-	const char *state = strrchr(text, ')'); /* the name before it may hold anything */
-	return state && state[1] == ' ' && state[2] == 'T';
-}
-
-static bool proxy_stop(struct lockstep *s)
-{
-	if (kill(s->pid, SIGSTOP) < 0) return fail(s, "the proxy has gone");
-	for (int i = 0; i < STOP_POLLS; i++) {
-		if (is_stopped(s->pid)) return true;
-		usleep(POLL_US);
-	}
-	return fail(s, "the proxy does not stop");
 }
 
 /* --- bytes ------------------------------------------------------------------------------------ */
@@ -215,8 +191,10 @@ static bool clients_send(struct lockstep *s)
 	return true;
 }
 
-/* Sleep until any socket has something for us. Returns at once if what is to be sent is stuck. */
-static void await_any(struct lockstep *s)
+enum link_events { LINKS_READ, LINKS_READ_AND_SEND };
+
+/* Sleep until any socket has something for us, or room for what is left to be sent. */
+static void await_any(struct lockstep *s, enum link_events events)
 {
 	static struct pollfd polls[LOCKSTEP_SERVERS + LOCKSTEP_CLIENTS + LOCKSTEP_LINKS];
 	nfds_t n = 0;
@@ -227,10 +205,16 @@ static void await_any(struct lockstep *s)
 		polls[n++] = (struct pollfd){ .fd = s->clients[i].fd, .events = POLLIN | out };
 	}
 	for (uint32_t i = 0; i < s->link_count; i++) {
-		short out = s->links[i].out.len ? POLLOUT : 0;
+		bool send = events == LINKS_READ_AND_SEND && s->links[i].out.len;
+		short out = send ? POLLOUT : 0;
 		polls[n++] = (struct pollfd){ .fd = s->links[i].fd, .events = POLLIN | out };
 	}
 	poll(polls, n, POLL_MS);
+}
+
+static bool proxy_stop(struct lockstep *s)
+{
+	return process_stop_asleep(s->pid) || fail(s, "the proxy does not come to rest");
 }
 
 /* --- a round ---------------------------------------------------------------------------------- */
@@ -257,13 +241,11 @@ static void clients_ask(struct lockstep *s)
 
 static bool servers_have_all(struct lockstep *s)
 {
-	uint64_t before = 0, seen = 0;
-	for (uint32_t stalled = 0; seen < s->keys_asked; stalled = seen > before ? 0 : stalled + 1) {
-		if (stalled == STALL_POLLS) return fail(s, "requests do not reach the servers");
-		before = seen;
-		await_any(s);
+	time_t give_up = time(NULL) + STALL_S;
+	while (links_keys(s) < s->keys_asked) {
+		if (time(NULL) > give_up) return fail(s, "requests do not reach the servers");
+		await_any(s, LINKS_READ);
 		if (!accept_links(s) || !clients_send(s) || !links_read(s)) return false;
-		seen = links_keys(s);
 	}
 	for (uint32_t i = 0; i < s->link_count; i++) s->links[i].keys = 0;
 	return true;
@@ -271,13 +253,14 @@ static bool servers_have_all(struct lockstep *s)
 
 static bool clients_have_all(struct lockstep *s)
 {
-	for (uint32_t polls = 0; polls < STALL_POLLS; polls++) {
-		int all = clients_read(s);
-		if (all) return all > 0;
-		await_any(s);
+	time_t give_up = time(NULL) + STALL_S;
+	int all;
+	while ((all = clients_read(s)) == 0) {
+		if (time(NULL) > give_up) return fail(s, "replies do not reach the clients");
+		await_any(s, LINKS_READ_AND_SEND);
 		if (!accept_links(s) || !links_read(s) || !links_send(s)) return false;
 	}
-	return fail(s, "replies do not reach the clients");
+	return all > 0;
 }
 
 bool lockstep_round(struct lockstep *s)
@@ -285,9 +268,8 @@ bool lockstep_round(struct lockstep *s)
 	s->keys_asked = 0;
 	clients_ask(s);
 	if (!proxy_stop(s) || !clients_send(s)) return false;
-	kill(s->pid, SIGCONT);
-	if (!servers_have_all(s)) return false;
-	if (!proxy_stop(s) || !links_send(s)) return false;
-	kill(s->pid, SIGCONT);
+	process_continue(s->pid);
+	if (!servers_have_all(s) || !proxy_stop(s) || !links_send(s)) return false;
+	process_continue(s->pid);
 	return clients_have_all(s);
 }

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 PR_SET_PDEATHSIG = 1
-PROXY_CPU, OTHER_CPU = 0, 1
+PROXY_CPU, OTHER_CPU, ANY_CPU = 0, 1, None
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -54,7 +54,7 @@ class Procs:
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
-            if self.pin:
+            if self.pin and cpu is not ANY_CPU:
                 os.sched_setaffinity(0, {cpu})
             if self.realtime:
                 os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
@@ -83,7 +83,7 @@ class Procs:
         for proc in reversed(self.live[:]):
             self.stop(proc, patience=1)
 
-    def serve(self, make_argv, cpu):
+    def serve(self, make_argv, cpu, **kwargs):
         """Start a server on a free port. make_argv(port) -> argv. Returns (process, port).
 
         Another program may take the port between our choice and its bind: then try again.
@@ -93,7 +93,8 @@ class Procs:
             port = free_port()
             argv = make_argv(port)
             with open(log_path, "ab") as log:
-                proc = self.spawn(argv, cpu, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                proc = self.spawn(argv, cpu, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                  **kwargs)
             if self.listening(proc, port):
                 return proc, port
             self.stop(proc)

@@ -1,0 +1,46 @@
+"""The control socket of a twinring-proxy: JSON lines."""
+
+import json
+import socket
+
+
+class ControlError(Exception):
+    pass
+
+
+class Control:
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(path)
+        self.stream = self.sock.makefile("rb")
+        self.id = 0
+
+    def call(self, method, **params):
+        return self.calls([(method, params)])[0]
+
+    def calls(self, requests):
+        """Many at once: [(method, params)] -> [result]."""
+        first = self.id + 1
+        lines = []
+        for method, params in requests:
+            self.id += 1
+            lines.append(json.dumps({"id": self.id, "method": method, "params": params}))
+        self.sock.sendall(("\n".join(lines) + "\n").encode())
+        return [self.answer(i) for i in range(first, self.id + 1)]
+
+    def answer(self, expected):
+        while True:
+            line = self.stream.readline()
+            if not line:
+                raise ControlError("the proxy closed its control socket")
+            m = json.loads(line)
+            if "event" in m:
+                continue
+            if m.get("id") != expected or "error" in m:
+                raise ControlError(line.decode().strip())
+            return m["result"]
+
+    def close(self):
+        self.stream.close()
+        self.sock.close()
