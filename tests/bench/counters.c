@@ -1,4 +1,6 @@
 /* counters.c - a library for LD_PRELOAD: calls that ought not to happen per request, counted. */
+/* The system's headers have reserved names for parameters.
+ * NOLINTBEGIN(readability-inconsistent-declaration-parameter-name) */
 #include "tests/bench/counters.h"
 
 #include <dlfcn.h>
@@ -125,13 +127,13 @@ void *__memmove_chk(void *to, const void *from, size_t n, size_t room)
 
 /* --- all others: count and pass on ------------------------------------------------------------ */
 
-#define PASS(counter, type, name, params, args)                                                    \
-	type name params                                                                           \
-	{                                                                                          \
-		static type(*next) params;                                                         \
-		if (!next) *(void **)&next = dlsym(RTLD_NEXT, #name);                              \
-		count(COUNTER_##counter, 1);                                                       \
-		return next args;                                                                  \
+#define PASS(counter, type, name, params, args)                       \
+	type name params                                              \
+	{                                                             \
+		static type(*next) params;                            \
+		if (!next) *(void **)&next = dlsym(RTLD_NEXT, #name); \
+		count(COUNTER_##counter, 1);                          \
+		return next args;                                     \
 	}
 
 PASS(locks, int, pthread_mutex_lock, (pthread_mutex_t * m), (m))
@@ -156,8 +158,8 @@ PASS(writes, ssize_t, sendto,
      (fd, p, n, flags, a, len))
 PASS(writes, ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
 PASS(waits, int, epoll_wait, (int fd, struct epoll_event *e, int n, int ms), (fd, e, n, ms))
-PASS(waits, int, epoll_pwait,
-     (int fd, struct epoll_event *e, int n, int ms, const sigset_t *mask), (fd, e, n, ms, mask))
+PASS(waits, int, epoll_pwait, (int fd, struct epoll_event *e, int n, int ms, const sigset_t *mask),
+     (fd, e, n, ms, mask))
 PASS(waits, int, epoll_pwait2,
      (int fd, struct epoll_event *e, int n, const struct timespec *t, const sigset_t *mask),
      (fd, e, n, t, mask))
@@ -170,9 +172,10 @@ PASS(epoll_ctls, int, epoll_ctl, (int fd, int op, int on, struct epoll_event *e)
 PASS(clocks, int, clock_gettime, (clockid_t c, struct timespec *t), (c, t))
 PASS(clocks, int, gettimeofday, (struct timeval *restrict t, void *restrict z), (t, z))
 PASS(clocks, time_t, time, (time_t * t), (t))
-PASS(peer_names, int, getpeername,
-     (int fd, struct sockaddr *restrict a, socklen_t *restrict len), (fd, a, len))
-PASS(peer_names, int, getsockname,
-     (int fd, struct sockaddr *restrict a, socklen_t *restrict len), (fd, a, len))
+PASS(peer_names, int, getpeername, (int fd, struct sockaddr *restrict a, socklen_t *restrict len),
+     (fd, a, len))
+PASS(peer_names, int, getsockname, (int fd, struct sockaddr *restrict a, socklen_t *restrict len),
+     (fd, a, len))
 PASS(pauses, int, nanosleep, (const struct timespec *t, struct timespec *left), (t, left))
 PASS(pauses, int, usleep, (useconds_t us), (us))
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

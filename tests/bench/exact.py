@@ -1,4 +1,4 @@
-"""Figures that repeat: instructions by callgrind, and calls by counters.so, over lockstep's load."""
+"""Figures that repeat: instructions by callgrind, calls by counters.so, over lockstep's load."""
 
 import json
 import os
@@ -141,8 +141,8 @@ LIBC = re.compile(r"^(libc|ld-linux.*)[.-]")
 
 
 def atomics(rig, name, workload):
-    """Atomic instructions executed per request. libc's own stand apart: in a process with threads it
-    marks each system call that may be cancelled by one before and one after."""
+    """Atomic instructions executed per request. libc's own stand apart: in a process with threads
+    it marks each system call that may be cancelled by one before and one after."""
     requests, long, short = both_lengths(rig, name, workload, "--dump-instr=yes")
     ran = callgrind.difference(long.by_address, short.by_address)
     locked, found = {}, Counter()

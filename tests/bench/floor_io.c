@@ -21,7 +21,7 @@ void *floor_alloc(void *p, size_t n)
 
 static struct floor_piece *out_push(struct floor_out *o)
 {
-	if (o->count == o->room) {
+	if (!o->pieces || o->count == o->room) {
 		o->room = o->room ? o->room * 2 : 4;
 		o->pieces = floor_alloc(o->pieces, o->room * sizeof(*o->pieces));
 	}
@@ -62,7 +62,8 @@ static void out_drop_sent(struct floor_out *o, size_t n)
 	while (o->first < o->count && o->sent >= o->pieces[o->first].len) {
 		struct floor_piece *piece = &o->pieces[o->first];
 		o->sent -= piece->len;
-		/* The only small one stays for the next turn, so that a turn needs no allocation. */
+		/* The only small one stays for the next turn, so that a turn needs no allocation.
+		 */
 		if (o->count == 1 && piece->cap && piece->cap <= PIECE_KEEP) {
 			piece->len = 0;
 			return;

@@ -67,7 +67,7 @@ int lg_work_init(struct lg_work *w)
 
 	w->keys = malloc((size_t)n * LG_KEY_LEN + 1); /* + 1: snprintf's NUL */
 	w->pattern = malloc(pattern_len);
-	if (!w->keys || !w->pattern || (w->ids && lg_work_invert_ids(w))) return -1;
+	if (!n || !w->keys || !w->pattern || (w->ids && lg_work_invert_ids(w))) return -1;
 	for (uint32_t k = 0; k < n; k++)
 		snprintf(w->keys + (size_t)k * LG_KEY_LEN, LG_KEY_LEN + 1,
 			 "%06" PRIx32 "%010" PRIu32, w->value_size & 0xffffffu,

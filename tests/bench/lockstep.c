@@ -50,10 +50,9 @@ static void parse_servers(struct lockstep *s, char *text)
 
 static void parse_workload(struct lockstep *s, const char *name)
 {
-	static const char *const names[] = { [LG_GET] = "get",
-					     [LG_SET] = "set",
-					     [LG_MGET] = "mget",
-					     [LG_MSET] = "mset" };
+	static const char *const names[] = {
+		[LG_GET] = "get", [LG_SET] = "set", [LG_MGET] = "mget", [LG_MSET] = "mset"
+	};
 	s->writes_in_ten = strcmp(name, "mix") == 0 ? 1 : 0;
 	if (s->writes_in_ten) name = "get";
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -65,12 +64,18 @@ static void parse_workload(struct lockstep *s, const char *name)
 }
 
 static const struct option long_options[] = {
-	{ "servers", required_argument, NULL, 's' },	{ "proto", required_argument, NULL, 'p' },
-	{ "workload", required_argument, NULL, 'w' },	{ "connections", required_argument, NULL, 'c' },
-	{ "depth", required_argument, NULL, 'd' },	{ "keys", required_argument, NULL, 'k' },
-	{ "keys-per", required_argument, NULL, 'n' },	{ "value-size", required_argument, NULL, 'v' },
-	{ "warm-rounds", required_argument, NULL, 'a' }, { "rounds", required_argument, NULL, 'r' },
-	{ "counters", required_argument, NULL, 'f' },	{ NULL, 0, NULL, 0 },
+	{ "servers", required_argument, NULL, 's' },
+	{ "proto", required_argument, NULL, 'p' },
+	{ "workload", required_argument, NULL, 'w' },
+	{ "connections", required_argument, NULL, 'c' },
+	{ "depth", required_argument, NULL, 'd' },
+	{ "keys", required_argument, NULL, 'k' },
+	{ "keys-per", required_argument, NULL, 'n' },
+	{ "value-size", required_argument, NULL, 'v' },
+	{ "warm-rounds", required_argument, NULL, 'a' },
+	{ "rounds", required_argument, NULL, 'r' },
+	{ "counters", required_argument, NULL, 'f' },
+	{ NULL, 0, NULL, 0 },
 };
 
 static void parse_options(struct options *o, int argc, char **argv)
@@ -107,13 +112,13 @@ static void play(struct lockstep *s, uint32_t rounds)
 
 int main(int argc, char **argv)
 {
-	static struct options o = { .step = { .client_count = 50,
-					      .depth = 1,
-					      .work = { .key_count = 10000,
-							.keys_per = 10,
-							.value_size = 32 } },
-				    .warm_rounds = 10,
-				    .rounds = 20 };
+	static struct options o = {
+		.step = { .client_count = 50,
+			  .depth = 1,
+			  .work = { .key_count = 10000, .keys_per = 10, .value_size = 32 } },
+		.warm_rounds = 10,
+		.rounds = 20
+	};
 	struct counters before = { 0 }, after = { 0 };
 	unsigned port;
 	int pid;

@@ -115,7 +115,8 @@ static bool links_read(struct lockstep *s)
 	for (uint32_t i = 0; i < s->link_count; i++) {
 		struct lockstep_link *l = &s->links[i];
 		int got = 0;
-		while (l->fd >= 0 && (got = read_some(&l->in, l->fd)) > 0) {}
+		while (l->fd >= 0 && (got = read_some(&l->in, l->fd)) > 0) {
+		}
 		if (got < 0) {
 			close(l->fd);
 			l->fd = -1;
@@ -172,7 +173,8 @@ static int clients_read(struct lockstep *s)
 	for (uint32_t i = 0; i < s->client_count; i++) {
 		struct lockstep_client *c = &s->clients[i];
 		int got;
-		while ((got = read_some(&c->in, c->fd)) > 0) {}
+		while ((got = read_some(&c->in, c->fd)) > 0) {
+		}
 		if (got < 0) {
 			fail(s, "the proxy closed a client");
 			return -1;

@@ -48,7 +48,7 @@ struct lockstep {
 	uint32_t link_count;
 	int pid;
 	uint64_t asked, keys_asked; /* requests in all; keys in this round */
-	char why[LG_LINE_MAX]; /* of a round that failed */
+	char why[LG_LINE_MAX];	    /* of a round that failed */
 };
 
 /* false: errno. */

@@ -104,7 +104,7 @@ class Procs:
 
     @staticmethod
     def listening(proc, port):
-        for _ in range(500):
+        for _ in range(3000):  # under callgrind, on a busy machine, a start takes seconds
             if proc.poll() is not None:
                 return False
             try:

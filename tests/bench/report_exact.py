@@ -41,10 +41,11 @@ def calls(rows):
     out.append("")
     for r in rows:
         if "atomics" in r:
-            where = ", ".join(f"{k} {n:.3g}" for k, n in r["atomics"]["where"])
+            a = r["atomics"]
+            where = ", ".join(f"{k} {n:.3g}" for k, n in a["where"])
             out += [f"Atomic instructions per {r['workload']} in {r['proxy']}: "
-                    f"{r['atomics']['per_request']:.3g}, and "
-                    f"{r['atomics']['libc_per_request']:.3g} in libc" + (f" ({where})" if where else ""), ""]
+                    f"{a['per_request']:.3g}, and {a['libc_per_request']:.3g} in libc"
+                    + (f" ({where})" if where else ""), ""]
     return out
 
 

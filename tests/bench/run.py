@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Compare twinring-proxy with nutcracker (twemproxy) and with a floor, in turns; see README.md here."""
+"""Compare twinring-proxy with nutcracker (twemproxy) and a floor, in turns; see README.md."""
 
 import argparse
 import fcntl

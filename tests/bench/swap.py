@@ -1,5 +1,5 @@
-"""What changing a ring of 1,000 servers under load does to the slowest requests. Both runs of a pair
-have the same proxy and load; in one of them a new topology comes again and again."""
+"""What changing a ring of 1,000 servers under load does to the slowest requests. Both runs of a
+pair have the same proxy and load; in one of them a new topology comes again and again."""
 
 import json
 import threading
