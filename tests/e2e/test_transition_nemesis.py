@@ -28,13 +28,13 @@ def ensemble(world):
 
 
 def run(world, ensemble, kind, nemesis, phase, seed):
-    """One transition, there and back, with one disaster on each way."""
+    """One transition, and back, with one disaster on each way; in `make check` there is no way back."""
     rng = random.Random(seed)
     protocol, storage = KINDS[kind]
     c = Cluster(world, ensemble, protocol, 4, 3, storage, keys=SMALL[kind], relays=True, rate=3000,
                 timeout=4000, options={"lease_ms": LEASE_MS, "moving": {"keys_per_s": 300}})
     c.load.go().wait_seconds(1)
-    for which in (range(4), range(3)):
+    for which in (range(4), range(3)) if LONG else (range(4),):
         before = wait_for(lambda: c.quietly(c.plane.state), 20, "ZooKeeper")["ring"]
         c.set_ring(which)
         c.wait_phase(phase)
@@ -50,10 +50,8 @@ def run(world, ensemble, kind, nemesis, phase, seed):
     return c
 
 
-CHOSEN = [("memcached", "coordinator", "dual"), ("store", "agent", "hold"),
-          ("store", "proxy", "dual"), ("memcached", "server", "dual"),
-          ("store", "zookeeper", "dual"), ("store", "cut", "dual"), ("memcached", "abort", "drain"),
-          ("store", "abort", "dual")]
+CHOSEN = [("store", "coordinator", "dual"), ("store", "agent", "hold"), ("store", "proxy", "dual"),
+          ("memcached", "server", "dual"), ("store", "cut", "dual"), ("store", "abort", "drain")]
 ALL = [(k, n, p) for n in NEMESES for p in FORWARD for k in KINDS]
 
 
