@@ -1,4 +1,4 @@
-"""Figures that repeat: instructions by callgrind, calls by counters.so, over lockstep's load."""
+"""Instructions by callgrind and calls by counters.so, over lockstep's load: not a matter of speed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-/* lockstep.c - the same work for a proxy, to the instruction, each time it is run.
+/* lockstep.c - the same work for a proxy, in the same portions, each time it is run.
  *
  * Plays the clients and the servers. The proxy is stopped (SIGSTOP) while the clients send, so that
  * it finds all requests at once; and again while the servers answer. What it does in a round thus
