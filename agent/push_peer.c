@@ -175,7 +175,9 @@ void push_peer_lease(struct push_peer *p)
 	bool follows = peer_state(p) == PUSH_DRAINED;
 	if (!lease_ms || p->renewing || !push_peer_up(p)) return;
 	if (!follows && p->lease_until_us <= now) return;
-	int n = snprintf(text, sizeof(text), "{\"lease_ms\":%u,\"version\":%llu}", lease_ms,
+	int n = snprintf(text, sizeof(text),
+			 "{\"lease_ms\":%u,\"lease_until_us\":%llu,\"version\":%llu}", lease_ms,
+			 (unsigned long long)(now + lease_ms * 1000ULL),
 			 (unsigned long long)p->acked.order[PUSH_KEY_VERSION]);
 	p->renewed_us = now;
 	p->renewed_ms = lease_ms;

@@ -266,6 +266,8 @@ static const struct setting topology_items[] = {
 	  .help = "grows with every change" },
 	{ .key = "lease_ms", .type = SETTING_READER, .unit = "milliseconds",
 	  .help = "for so long the proxy may act on transitions" },
+	{ .key = "lease_until_us", .type = SETTING_READER, .unit = "microseconds since boot",
+	  .help = "when that lease ends at the latest, however long the message was under way" },
 	{ .key = "pools", .type = SETTING_READER, .unit = "mapping of pools",
 	  .help = "see *pool*" },
 	{ .key = "transitions", .type = SETTING_READER, .unit = "mapping of transitions, by pool",

@@ -113,14 +113,23 @@ static bool control_await_adoption(const struct proxy *p)
 	return false;
 }
 
+/* From now on. A message may have waited in our socket, while we were stopped: "lease_until_us", by
+ * the clock that all processes of a host share (clock_boot_us), is when it ends at the latest. */
 static bool control_lease_ms(const json_t *params, uint32_t *ms_out, struct err_at *where_out)
 {
 	const json_t *ms = json_object_get(params, "lease_ms");
-	json_int_t n = json_integer_value(ms);
+	const json_t *until = json_object_get(params, "lease_until_us");
+	json_int_t n = json_integer_value(ms), now = (json_int_t)clock_boot_us();
+	if (!json_is_integer(ms) || n < 0 || n > LEASE_MAX_MS) {
+		control_refuse(where_out, "$.lease_ms", "milliseconds, up to a day");
+		return false;
+	}
+	if (json_is_integer(until)) {
+		json_int_t left_us = json_integer_value(until) - now;
+		if (left_us < n * 1000) n = left_us > 0 ? left_us / 1000 : 0;
+	}
 	*ms_out = (uint32_t)n;
-	if (json_is_integer(ms) && n >= 0 && n <= LEASE_MAX_MS) return true;
-	control_refuse(where_out, "$.lease_ms", "milliseconds, up to a day");
-	return false;
+	return true;
 }
 
 /* A process that serves goes on serving, whatever the age of what it is told: it may be out of

@@ -107,6 +107,15 @@ def test_leases(world):
         assert fenced(c, moving)
         walk.control.call("lease.renew", lease_ms=60000, version=walk.version)
         assert not fenced(c, moving)
+        # A message that lay in the socket of a stopped proxy is worth what is left of it.
+        boot_us = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+        walk.control.call("lease.renew", lease_ms=60000, version=walk.version,
+                          lease_until_us=boot_us - 1)
+        assert fenced(c, moving)
+        walk.control.call("lease.renew", lease_ms=60000, version=walk.version,
+                          lease_until_us=boot_us + 30_000_000)
+        assert not fenced(c, moving)
+        assert walk.control.call("hello")["topology"]["lease_ms"] <= 30000
         walk.control.call("lease.renew", lease_ms=0, version=walk.version)
         assert fenced(c, moving)
         walk.push(None)
