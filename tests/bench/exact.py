@@ -1,4 +1,4 @@
-"""Instructions by callgrind and calls by counters.so, over lockstep's load: not a matter of speed."""
+"""Instructions by callgrind and calls by counters.so, over the load that lockstep plays."""
 
 import json
 import os
