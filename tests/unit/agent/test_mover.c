@@ -913,9 +913,12 @@ START_TEST(redis_large_values_both_ways)
 	ck_assert_int_gt(incoming[busy], 20);
 	struct mover_plan plan = plan_of(MOVER_MOVE);
 	plan.limits.bytes_held_max = 2 << 20;
+	plan.limits.keys_per_s = 1; /* until it is known who all are */
 	struct mover *m = begin(&plan);
 	while (number(m, "bytes") == 0) run_ms(1, true);
 	kill(servers[busy].pid, SIGSTOP);
+	plan.limits.keys_per_s = 0;
+	mover_throttle(m, &plan.limits);
 	json_int_t held = 0;
 	/* at least so long, that more could come; then until it is reached */
 	for (int turns = 0; turns < 50 || (turns < 1500 && held <= 2 << 20); turns++) {
