@@ -546,6 +546,7 @@ void mover_throttle(struct mover *m, const struct mover_limits *limits)
 	m->limits = *limits;
 	m->byte_tokens = 0; /* what was moved before is forgiven */
 	m->byte_at_us = clock_now_us();
+	for (uint32_t i = 0; i < m->node_count; i++) m->nodes[i].scan_at_us = 0;
 }
 
 void mover_free(struct mover **mover)
