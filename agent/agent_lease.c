@@ -13,7 +13,7 @@
 #include "agent/agent_priv.h"
 #include "common/clock.h"
 
-enum { LEASE_MS = 60000, LEASE_PARTS = 4 };
+enum { LEASE_MS = 60000, LEASE_PARTS = 4, REGISTER_POLL_MS = 20 };
 
 /* The shortest of all pools in transition; 0: none is, or none has any. */
 static uint32_t lease_of_transitions(const struct agent *a)
@@ -79,8 +79,10 @@ void agent_confirm(struct agent *a)
 	uint32_t ms = lease_of_transitions(a);
 	uint32_t every_ms = a->config->confirm_ms;
 	if (ms && ms / LEASE_PARTS < every_ms) every_ms = ms / LEASE_PARTS;
+	bool registered = lease_registered(a);
+	if (a->connected && !registered && every_ms > REGISTER_POLL_MS) every_ms = REGISTER_POLL_MS;
 	io_timer_set(&a->confirm, every_ms * 1000ull);
-	if (!a->connected || a->asking || !lease_registered(a)) return;
+	if (!a->connected || a->asking || !registered) return;
 	a->asking = true;
 	a->asking_us = clock_boot_us(); /* a host may sleep */
 	store_sync(a->store, lease_on_synced, a);

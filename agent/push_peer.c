@@ -251,14 +251,21 @@ static void peer_on_apply(void *ctx, const json_t *result, const struct proxy_li
 	push_peer_lease(p);
 }
 
-/* The same text with one member more. */
-static bool peer_send_stale(struct push_peer *p)
+/* The topology with what is said of it alone: that it may be out of date, or, to a proxy that has
+ * no lease, so that no key is refused until the next message, one. */
+static bool peer_send(struct push_peer *p)
 {
 	const struct scratch *text = &p->env->text;
+	uint64_t now = clock_boot_us();
+	uint32_t lease_ms = p->lease_until_us <= now ? peer_lease_ms(p, now) : 0;
 	struct scratch s = { 0 };
-	scratch_puts(&s, SLICE("{\"stale\":true,"));
-	scratch_put(&s, text->p + 1, text->n - 1);
-	bool sent = proxy_link_call(p->link, "topology.apply", scratch_slice(&s), peer_on_apply);
+	if (p->env->stale) scratch_puts(&s, SLICE("{\"stale\":true,"));
+	else if (lease_ms)
+		scratch_printf(&s, "{\"lease_ms\":%u,\"lease_until_us\":%llu,", lease_ms,
+			       (unsigned long long)(now + lease_ms * 1000ULL));
+	if (s.n) scratch_put(&s, text->p + 1, text->n - 1);
+	bool sent = proxy_link_call(p->link, "topology.apply",
+				    s.n ? scratch_slice(&s) : scratch_slice(text), peer_on_apply);
 	scratch_fini(&s);
 	return sent;
 }
@@ -270,9 +277,7 @@ static void peer_apply(struct push_peer *p)
 	if (!env->text.n || p->applying || p->unspoken || !push_peer_up(p)) return;
 	io_timer_stop(&p->retry);
 	p->sent = env->newest;
-	p->applying = env->stale ? peer_send_stale(p)
-				 : proxy_link_call(p->link, "topology.apply",
-						   scratch_slice(&env->text), peer_on_apply);
+	p->applying = peer_send(p);
 	if (p->applying) return;
 	if (env->text.n > proxy_link_params_max("topology.apply"))
 		peer_refused(p, "larger than a message may be (4 MiB)");

@@ -350,8 +350,10 @@ void conn_flush(struct conn *c)
 			conn_break(c, false);
 			return;
 		}
-		conn_count(c, SERVER_request_bytes, (uint64_t)sent);
-		if (q == &c->out) c->sent_bytes += (uint64_t)sent;
+		if (q == &c->out) { /* a greeting is nobody's request */
+			conn_count(c, SERVER_request_bytes, (uint64_t)sent);
+			c->sent_bytes += (uint64_t)sent;
+		}
 		outq_consume(&c->core->bufs, q, (size_t)sent);
 	}
 	io_watch_set(&c->watch, IO_READ);
@@ -494,7 +496,7 @@ static void conn_on_read(struct conn *c)
 		conn_on_end(c, got);
 		return;
 	}
-	conn_count(c, SERVER_response_bytes, (uint64_t)got);
+	if (c->state != CONN_GREETING) conn_count(c, SERVER_response_bytes, (uint64_t)got);
 	size_t at = 0;
 	while (at < b->len && c->state != CONN_CLOSED) {
 		size_t n = conn_parse_one(c, b, b->data + at, b->len - at);
