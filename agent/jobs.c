@@ -62,10 +62,7 @@ static void job_end(struct job *b, bool ok, const char *why)
 	b->state = ok ? JOB_DONE : JOB_FAILED;
 	snprintf(b->why, sizeof(b->why), "%s", why);
 	b->retry_us = clock_now_us() + RETRY_MS * 1000ull;
-	if (!ok) {
-		log_warn("%s: %s", transition_job_name(b->kind), why);
-		if (!io_timer_armed(&j->retry)) io_timer_set(&j->retry, RETRY_MS * 1000ull);
-	}
+	if (!ok) log_warn("%s: %s", transition_job_name(b->kind), why);
 	/* Something was left behind: the mover has to go through it once more. */
 	if (!ok && b->kind == JOB_EMPTY) j->job[JOB_MOVE].state = JOB_IDLE;
 	j->events.on_change(j->events.ctx, NULL);
@@ -250,6 +247,14 @@ static void (*const begin[TRANSITION_JOB_MAX])(struct job *b) = {
 	[JOB_MOVE] = begin_mover,  [JOB_EMPTY] = begin_mover, [JOB_SWEEP] = begin_mover,
 };
 
+/* Whoever asks too early is called again: a timer may fire a little before its time. */
+static void job_await_retry(struct job *b, uint64_t now)
+{
+	struct jobs *j = b->jobs;
+	if (b->retry_us <= now) b->state = JOB_IDLE;
+	else if (!io_timer_armed(&j->retry)) io_timer_set(&j->retry, b->retry_us - now);
+}
+
 void jobs_run(struct jobs *j, unsigned bits, const json_t *names)
 {
 	uint64_t now = clock_now_us();
@@ -261,7 +266,7 @@ void jobs_run(struct jobs *j, unsigned bits, const json_t *names)
 			job_stop(b);
 			continue;
 		}
-		if (b->state == JOB_FAILED && b->retry_us <= now) b->state = JOB_IDLE;
+		if (b->state == JOB_FAILED) job_await_retry(b, now);
 		if (b->state != JOB_IDLE) continue;
 		b->state = JOB_RUNS;
 		begin[i](b);

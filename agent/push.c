@@ -167,6 +167,7 @@ void push_topology(struct push *p, const json_t *topology)
 	ctlmsg_put(topology, &p->env.text);
 	p->env.text.n--; /* the newline */
 	p->env.newest = key;
+	p->env.walks = json_object_size(json_object_get(topology, "transitions")) > 0;
 	p->env.since_us = clock_now_us();
 	TAILQ_FOREACH (e, &p->entries, link) push_peer_topology(e->peer, restored);
 }

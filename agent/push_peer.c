@@ -9,7 +9,7 @@
 #include "common/log.h"
 
 /* A topology that is in force, but not with every worker yet, is no refusal. */
-enum { UNFINISHED_RETRY_MS = 1000 };
+enum { UNFINISHED_RETRY_MS = 1000, HOLD_MS = 1000 };
 
 struct push_peer {
 	const struct push_env *env;
@@ -29,6 +29,7 @@ struct push_peer {
 	bool drained;	/* has acked, and all older ones are gone        */
 	bool renewing;	/* a lease.renew is not answered yet             */
 	bool has_drained;
+	uint64_t held_us; /* since when the newest waits for a lease, see peer_holds(); 0: not */
 	struct push_key sent, acked;
 	uint64_t drained_version; /* highest known to be drained */
 	uint64_t drained_us;	  /* when that was               */
@@ -125,11 +126,14 @@ static void peer_changed(struct push_peer *p)
 static void peer_forget(struct push_peer *p)
 {
 	p->applying = p->refused = p->has_acked = p->drained = p->has_drained = p->renewing = false;
+	p->held_us = 0;
 	p->drained_version = 0;
 	io_timer_stop(&p->retry);
 }
 
 /* --- leases ----------------------------------------------------------------------------------- */
+
+static void peer_apply(struct push_peer *p);
 
 static void peer_note_blocked(struct push_peer *p, const json_t *state)
 {
@@ -172,6 +176,7 @@ void push_peer_lease(struct push_peer *p)
 	char text[96];
 	uint64_t now = clock_boot_us();
 	uint32_t lease_ms = peer_lease_ms(p, now);
+	if (lease_ms && p->held_us) peer_apply(p);
 	bool follows = peer_state(p) == PUSH_DRAINED;
 	if (!lease_ms || p->renewing || !push_peer_up(p)) return;
 	if (!follows && p->lease_until_us <= now) return;
@@ -191,8 +196,6 @@ bool push_peer_leased(const struct push_peer *p, uint64_t version)
 }
 
 /* --- topologies ------------------------------------------------------------------------------- */
-
-static void peer_apply(struct push_peer *p);
 
 static void peer_refused(struct push_peer *p, const char *error)
 {
@@ -270,12 +273,29 @@ static bool peer_send(struct push_peer *p)
 	return sent;
 }
 
+/* A proxy that serves and has no lease would refuse the keys that a transition moves. While we have
+ * none to give either, as just after our own start, let it be, for so long: what it runs is no
+ * worse than before. */
+static bool peer_holds(struct push_peer *p)
+{
+	uint64_t now = clock_boot_us();
+	bool unleased = p->lease_until_us <= now && !peer_lease_ms(p, now);
+	if (!p->env->walks || p->env->stale || !p->has_acked || !unleased) return false;
+	if (!p->held_us) p->held_us = now;
+	uint64_t end = p->held_us + HOLD_MS * 1000ULL;
+	if (now >= end) return false;
+	io_timer_set(&p->retry, end - now);
+	return true;
+}
+
 /* Send the newest, unless one is on its way: then its answer brings us back here. */
 static void peer_apply(struct push_peer *p)
 {
 	const struct push_env *env = p->env;
 	if (!env->text.n || p->applying || p->unspoken || !push_peer_up(p)) return;
 	io_timer_stop(&p->retry);
+	if (peer_holds(p)) return;
+	p->held_us = 0;
 	p->sent = env->newest;
 	p->applying = peer_send(p);
 	if (p->applying) return;

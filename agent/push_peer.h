@@ -34,6 +34,7 @@ struct push_env {
 	struct push_key newest;
 	struct scratch text;
 	uint64_t since_us;
+	bool walks;	   /* some pool of it is in transition */
 	bool stale;	   /* not confirmed for too long */
 	uint32_t lease_ms; /* 0: nothing to renew */
 	uint64_t until_us; /* and never beyond, by clock_boot_us() */
