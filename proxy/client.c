@@ -7,6 +7,7 @@
 #include "common/net.h"
 #include "common/usage.h"
 #include "proxy/inbuf.h"
+#include "proxy/routes/flow.h"
 
 enum {
 	REPLY_BITS_FIRST = 16,	  /* of a client that has not been seen to get any */
@@ -358,6 +359,22 @@ static bool client_is_full(const struct client *c)
 	       c->out.bytes + c->held + coming > limits->client_output_max_bytes;
 }
 
+/* The ring was changed, and what it asked for before has not ended: what it asks for now could
+ * overtake that. */
+static bool client_may_overtake(struct client *c)
+{
+	const struct core *core = c->core;
+	if (core->older_flows == 0 || c->clear_of == core->flow_generation) return false;
+	if (flow_is_of_older(core, c->id)) return true;
+	c->clear_of = core->flow_generation;
+	return false;
+}
+
+static bool client_must_wait(struct client *c)
+{
+	return client_is_full(c) || client_memory_is_short(c) || client_may_overtake(c);
+}
+
 static void client_pause(struct client *c)
 {
 	c->flags |= CLIENT_PAUSED;
@@ -450,7 +467,7 @@ static void client_parse(struct client *c, struct buf *b, struct parse_resume re
 			at += n;
 			continue;
 		}
-		if (client_is_full(c) || client_memory_is_short(c)) {
+		if (client_must_wait(c)) {
 			client_pause(c);
 			break;
 		}
@@ -554,8 +571,7 @@ static void client_flush(struct client *c)
 {
 	if (!(c->flags & CLIENT_BLOCKED) && !client_send(c)) return;
 	if ((c->flags & CLIENT_CLOSING) && !c->last && c->out.bytes == 0) client_linger(c);
-	else if ((c->flags & CLIENT_PAUSED) && !(c->flags & CLIENT_CLOSING) && !client_is_full(c) &&
-		 !client_memory_is_short(c))
+	else if ((c->flags & CLIENT_PAUSED) && !(c->flags & CLIENT_CLOSING) && !client_must_wait(c))
 		client_unpause(c);
 }
 

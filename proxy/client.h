@@ -18,7 +18,7 @@
 enum client_flag {
 	CLIENT_DIRTY = 1,    /* in core.dirty_clients                                        */
 	CLIENT_CORKED = 2,   /* in worker.corked                                             */
-	CLIENT_PAUSED = 4,   /* not read from: backpressure                                  */
+	CLIENT_PAUSED = 4,   /* not read from: it must wait                                  */
 	CLIENT_CLOSING = 8,  /* no more requests; close when all is answered and sent        */
 	CLIENT_LINGER = 16,  /* all sent, our side shut; waits for the client to close       */
 	CLIENT_DEAD = 32,    /* closed; memory goes at the end of the turn                   */
@@ -42,6 +42,7 @@ struct client {
 	uint32_t skip;	    /* bytes of a refused request's body still to come    */
 	uint32_t active_s;  /* monotonic: when it last sent or took bytes         */
 	uint32_t in_flight; /* requests not answered yet                         */
+	uint32_t clear_of;  /* core.flow_generation of which it has no older flows */
 	uint32_t cork_us;   /* CORKED: low bits of the time until when            */
 	uint16_t listener;
 	uint8_t flags;	    /* enum client_flag */

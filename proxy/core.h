@@ -51,9 +51,11 @@ struct core {
 	struct io_timer sweep;		/* runs while active_conns is not empty         */
 	struct request *deferred, **deferred_tail; /* failed at once, to be told at turn's end */
 	struct garbage *garbage;
-	struct flows *flows; /* requests that take several steps: proxy/routes/flow.c; or NULL */
-	uint32_t wide_flows; /* of these, that hold back all of their client's others          */
-	struct imports *imports; /* keys being moved: proxy/routes/dual_redis_import.c; or NULL */
+	struct flows *flows;  /* requests that take several steps: proxy/routes/flow.c; or NULL */
+	uint32_t wide_flows;  /* of these, that hold back all of their client's others          */
+	uint32_t older_flows; /* and that an earlier snapshot made                    */
+	uint32_t flow_generation; /* counts the snapshots taken over                      */
+	struct imports *imports;  /* keys being moved: proxy/routes/dual_redis_import.c; or NULL */
 	struct flow *ready; /* of these, whose turn it is in this turn                        */
 
 	uint32_t in_flight;    /* requests waiting for a server     */

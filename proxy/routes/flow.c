@@ -98,6 +98,26 @@ bool flow_is_ahead(struct core *core, const struct request *req)
 	return flow_find(all, req->lane, req->key, flow_hash(req->lane, req->key)) != NULL;
 }
 
+static bool is_older(const struct flow *f)
+{
+	return f->generation != f->core->flow_generation;
+}
+
+bool flow_is_of_older(const struct core *core, uint32_t lane)
+{
+	struct flows *all = core->flows;
+	const struct flow *head, *f, *wide = flow_wide(all, lane);
+	if (wide && is_older(wide)) return true;
+	for (uint32_t i = 0; i < FLOW_BUCKETS; i++) {
+		LIST_FOREACH (head, &all->buckets[i], bucket) {
+			if (head->parent->lane != lane) continue;
+			for (f = head; f; f = f->behind)
+				if (is_older(f)) return true;
+		}
+	}
+	return false; /* what is gated came after a wide one, and ends after it */
+}
+
 static void flow_ready(struct flows *all, struct flow *f)
 {
 	f->ready_next = NULL;
@@ -214,6 +234,7 @@ struct flow *flow_new(const struct flow_type *type, const struct server_pool *po
 	else f->in = buf_hold(&core->bufs, req->in, req->body, &f->body);
 	req->flags |= REQ_QUEUED; /* as if it were in a connection's queue, until it is answered */
 	all->live++;
+	f->generation = core->flow_generation;
 	flow_enter(all, f);
 	return f;
 }
@@ -221,6 +242,7 @@ struct flow *flow_new(const struct flow_type *type, const struct server_pool *po
 static void flow_free(struct flow *f)
 {
 	f->core->flows->live--;
+	if (is_older(f)) f->core->older_flows--;
 	if (f->type->fini) f->type->fini(f);
 	if (f->in) buf_unref(f->in);
 	buf_unref(f->memory);
@@ -420,6 +442,8 @@ void flows_adopt(struct core *core)
 	if (!all) return;
 	struct flow_parking parked;
 	struct flow *f;
+	core->flow_generation++;
+	core->older_flows = all->live;
 	TAILQ_INIT(&parked);
 	/* A parked flow's request may be parked again by the snapshot it is sent to now. */
 	TAILQ_CONCAT(&parked, &all->parked, parked);

@@ -10,6 +10,8 @@
  *            for it. Flows start at the end of the turn that made them or set them free.
  *            A flow of several keys that cannot be split is wide: it waits for all of its client's
  *            flows, and they wait for it, whatever their keys.
+ *            A newer snapshot may send a key's requests straight to a server, which asks no flow
+ *            first: a client is not read on before its flows of earlier snapshots have ended.
  * Parking:   a flow that may do nothing yet is parked. When the worker takes over a newer snapshot,
  *            parked flows end, and their requests are routed again by it, as are those that wait
  *            behind them. So is one whose turn comes under a newer snapshot than its own.
@@ -57,6 +59,7 @@ struct flow {
 	uint64_t started_us; /* 0: not yet                                */
 	uint64_t until_us;   /* parked until then                         */
 	uint64_t hash;	     /* of lane and key                           */
+	uint32_t generation; /* core.flow_generation when it was made     */
 	flow_answer_fn on_answer;
 	struct flow *ready_next;
 	struct flow *behind, *last; /* waiting for it, in order; the last of them: head only */
@@ -76,6 +79,9 @@ struct flow *flow_new(const struct flow_type *type, const struct server_pool *po
 		      struct dest *b, struct request *req);
 /* Some flow of the same client on the same key has not ended: `req` must not overtake it. */
 bool flow_is_ahead(struct core *core, const struct request *req);
+
+/* Has this client flows that an earlier snapshot made? For core.older_flows > 0. */
+bool flow_is_of_older(const struct core *core, uint32_t lane);
 
 /* Send a request to `d`; what comes of it, an error too, is told to `fn`, later. One at a time.
  * head and body are copied or referenced before the call returns; `in` is where they lie when that

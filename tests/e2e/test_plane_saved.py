@@ -514,7 +514,7 @@ def test_row_73_proxies_of_other_versions(world, plane):
         assert why[:30] in status(plane)
     plane.set_spec(spec("memcached", servers, timeout_ms=3002))
     follows(proxy, 3002)
-    assert plane.wait_status("waiting")["blocked_on"] == [agent.id]
+    wait_for(lambda: plane.wait_status("waiting")["blocked_on"] == [agent.id], 10, "its barrier to wait")
     for name in ("far", "odd"):
         assert entry(plane, agent, name)["state"] == "refused"
         assert {m["method"] for m in peers[name].asked()} == {"hello"}

@@ -417,6 +417,33 @@ START_TEST(a_client_reads_what_it_has_just_written)
 }
 END_TEST
 
+/* The next ring's keys go straight to their servers: nothing may overtake what had steps to go. */
+START_TEST(a_client_reads_what_it_wrote_before_the_ring_changed)
+{
+	struct sock *c = START(RULES("drain"));
+	struct sock *other = sim_client();
+	sim_send(c, "set %s 0 0 1\r\na\r\n", k);
+	sim_expect(OLD, "delete %s\r\n", k);
+	sim_swap("memcached", 2, OPTIONS, "");
+	sim_send(c, "get %s\r\nget %s\r\n", k, sim_key(0, 0));
+	sim_expect(NEW, "%s", "");
+	sim_send(other, "get %s\r\n", k);
+	sim_expect(NEW, "get %s\r\n", k);
+	sim_send(NEW, "END\r\n");
+	sim_expect(other, "END\r\n");
+	sim_send(OLD, "NOT_FOUND\r\n");
+	sim_expect(NEW, "set %s 0 0 1\r\na\r\n", k);
+	sim_expect(OLD, "%s", "");
+	sim_send(NEW, "STORED\r\n");
+	sim_expect(NEW, "get %s\r\n", k);
+	sim_expect(OLD, "get %s\r\n", sim_key(0, 0));
+	sim_send(NEW, "VALUE %s 0 1\r\na\r\nEND\r\n", k);
+	sim_send(OLD, "END\r\n");
+	sim_expect(c, "STORED\r\nVALUE %s 0 1\r\na\r\nEND\r\nEND\r\n", k);
+	nothing_left();
+}
+END_TEST
+
 START_TEST(a_client_that_leaves_ends_no_flow)
 {
 	struct sock *c = START(RULES("dual"));
@@ -652,6 +679,7 @@ int main(void)
 	tcase_add_test(t, a_touched_placeholder_goes);
 	tcase_add_test(t, gat_promotes_then_touches);
 	tcase_add_test(t, a_client_reads_what_it_has_just_written);
+	tcase_add_test(t, a_client_reads_what_it_wrote_before_the_ring_changed);
 	tcase_add_test(t, a_client_that_leaves_ends_no_flow);
 	tcase_add_test(t, a_set_waits_for_hold_to_end);
 	tcase_add_test(t, a_step_back_lets_parked_writes_run_where_they_were);
