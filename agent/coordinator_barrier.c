@@ -154,7 +154,7 @@ static void barrier_judge(struct pool_work *w, struct barrier *b, const char *ag
 		barrier_wait(b, agent, "silent, and lease_ms 0 lets nobody be passed over");
 	} else if (silent < after) {
 		barrier_wait(b, agent, "silent; passed over in %llu s",
-			     (unsigned long long)((after - silent) / 1000 + 1));
+			     (unsigned long long)(after - silent) / 1000 + 1);
 		coordinator_poke(w->c, after - silent);
 	} else {
 		b->excluded++;

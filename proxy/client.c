@@ -361,16 +361,12 @@ static bool client_is_full(const struct client *c)
 
 /* The ring was changed, and what it asked for before has not ended: what it asks for now could
  * overtake that. */
-static bool client_may_overtake(struct client *c)
+static bool client_may_overtake(const struct client *c)
 {
-	const struct core *core = c->core;
-	if (core->older_flows == 0 || c->clear_of == core->flow_generation) return false;
-	if (flow_is_of_older(core, c->id)) return true;
-	c->clear_of = core->flow_generation;
-	return false;
+	return c->core->older_flows > 0 && flow_is_of_older(c->core, c->id);
 }
 
-static bool client_must_wait(struct client *c)
+static bool client_must_wait(const struct client *c)
 {
 	return client_is_full(c) || client_memory_is_short(c) || client_may_overtake(c);
 }

@@ -42,7 +42,6 @@ struct client {
 	uint32_t skip;	    /* bytes of a refused request's body still to come    */
 	uint32_t active_s;  /* monotonic: when it last sent or took bytes         */
 	uint32_t in_flight; /* requests not answered yet                         */
-	uint32_t clear_of;  /* core.flow_generation of which it has no older flows */
 	uint32_t cork_us;   /* CORKED: low bits of the time until when            */
 	uint16_t listener;
 	uint8_t flags;	    /* enum client_flag */

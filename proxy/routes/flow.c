@@ -2,9 +2,10 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <xxhash.h>
 
-enum { FLOW_BUCKETS = 1024 };
+enum { FLOW_BUCKETS = 1024, LANE_BITS = 4096 };
 
 LIST_HEAD(flow_bucket, flow);
 
@@ -15,8 +16,9 @@ struct flows {
 	bool closing;
 	struct flow **ready_tail;
 	TAILQ_HEAD(flow_parking, flow) parked;
-	TAILQ_HEAD(, flow) wides;		  /* that have not been passed, in order */
-	struct io_timer timer;			  /* the next parked flow's */
+	TAILQ_HEAD(, flow) wides;	    /* that have not been passed, in order */
+	struct io_timer timer;		    /* the next parked flow's */
+	uint8_t older_lanes[LANE_BITS / 8]; /* by lane: it may have flows of earlier snapshots */
 	struct flow_bucket buckets[FLOW_BUCKETS]; /* heads of chains: the others wait behind them */
 };
 
@@ -103,10 +105,28 @@ static bool is_older(const struct flow *f)
 	return f->generation != f->core->flow_generation;
 }
 
+static void flow_mark_lane(struct flows *all, uint32_t lane)
+{
+	all->older_lanes[lane % LANE_BITS / 8] |= (uint8_t)(1 << lane % 8);
+}
+
+/* What is gated came after a wide one of the same lane, and ends after it. */
+static void flows_mark_lanes(struct flows *all)
+{
+	const struct flow *f;
+	memset(all->older_lanes, 0, sizeof(all->older_lanes));
+	TAILQ_FOREACH (f, &all->wides, wide_next) flow_mark_lane(all, f->parent->lane);
+	for (uint32_t i = 0; i < FLOW_BUCKETS; i++) {
+		LIST_FOREACH (f, &all->buckets[i], bucket) flow_mark_lane(all, f->parent->lane);
+	}
+}
+
 bool flow_is_of_older(const struct core *core, uint32_t lane)
 {
 	struct flows *all = core->flows;
-	const struct flow *head, *f, *wide = flow_wide(all, lane);
+	const struct flow *head, *f, *wide;
+	if (!(all->older_lanes[lane % LANE_BITS / 8] >> lane % 8 & 1)) return false;
+	wide = flow_wide(all, lane);
 	if (wide && is_older(wide)) return true;
 	for (uint32_t i = 0; i < FLOW_BUCKETS; i++) {
 		LIST_FOREACH (head, &all->buckets[i], bucket) {
@@ -115,7 +135,7 @@ bool flow_is_of_older(const struct core *core, uint32_t lane)
 				if (is_older(f)) return true;
 		}
 	}
-	return false; /* what is gated came after a wide one, and ends after it */
+	return false;
 }
 
 static void flow_ready(struct flows *all, struct flow *f)
@@ -454,6 +474,7 @@ void flows_adopt(struct core *core)
 		TAILQ_REMOVE(&parked, f, parked);
 		flows_reroute_chain(all, f);
 	}
+	flows_mark_lanes(all);
 }
 
 void flows_run(struct core *core)
