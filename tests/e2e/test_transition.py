@@ -186,15 +186,23 @@ def test_memcached_full_size(world, zookeeper, before, after):
 @pytest.mark.long
 @pytest.mark.skipif(not LONG, reason="full size: make check-long")
 def test_redis_store_full_size(world, zookeeper):
-    """10^6 keys of all kinds, 3 -> 5 -> 3."""
+    """10^6 keys of all kinds, some of 50 MB, 3 -> 5 -> 3."""
     keys = {"REGISTER": 600000, "COUNTER": 50000, "LOCK": 1000, "APPEND": 50000, "LIST": 80000,
             "SET": 60000, "ZSET": 60000, "STREAM": 40000, "HASH": 60000}
+    moving = {**AT_FULL_SPEED["moving"], "value_max": "512m"}
     c = Cluster(world, zookeeper, total=5, n=3, keys=keys, ttls=5, rate=5000, reads=60,
-                options=AT_FULL_SPEED, **STORE)
+                timeout=20000, options={"moving": moving}, **STORE)
+    at, was = {s.text: s for s in c.servers}, {}
+    for k in (b"big%d" % i for i in range(8)):
+        big_hash(at[owners(c.pool_now(), [k])[k]], k, 50)
+        was[k] = digest(at[owners(c.pool_now(), [k])[k]], k)
     c.load.go(300).wait_seconds(3)
     for n in (5, 3):
         began, ended = c.change(range(n), 300)
         print(f"to {n}: {(ended - began) / 1e9:.1f} s, {c.load.seconds[-1]}")
+        places = owners(c.pool_now(), list(was))
+        for k, value in was.items():
+            assert {s: digest(at[s], k) for s in at if digest(at[s], k)} == {places[k]: value}
     c.prove()
     print(c.load.figures())
     assert not c.load.read().errors(), c.load.figures()
