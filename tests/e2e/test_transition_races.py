@@ -40,7 +40,7 @@ if MUTATIONS:
             race(world, bug=rule, **kw)
 
     # Others are too rare for a load on this machine.
-    @pytest.mark.parametrize("rule, protocol", [("NOHOLD", "memcached"), ("DELORDER", "memcached"),
+    @pytest.mark.parametrize("rule, protocol", [("NOHOLD", "memcached"), ("NODRAIN", "memcached"),
                                                 ("READORDER", "redis")])
     def test_mutation_is_found_by_the_judge(world, rule, protocol):
         for _ in range(3):
