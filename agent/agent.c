@@ -89,6 +89,25 @@ static void agent_on_push(void *ctx)
 	agent_report(ctx);
 }
 
+static void agent_note_hits(struct agent *a, const char *proxy, const json_t *event)
+{
+	const char *pool;
+	json_t *pair;
+	json_object_foreach (json_object_get(event, "hits"), pool, pair) {
+		json_int_t hits = json_integer_value(json_array_get(pair, 0));
+		json_int_t misses = json_integer_value(json_array_get(pair, 1));
+		warmth_note(a->warmth, pool, proxy, (uint64_t)hits, (uint64_t)misses,
+			    clock_now_us() / 1000);
+	}
+}
+
+static void agent_on_health(void *ctx, const char *proxy, const json_t *event)
+{
+	struct agent *a = ctx;
+	agent_note_suspects(a, proxy, event);
+	agent_note_hits(a, proxy, event);
+}
+
 static void agent_on_decision(void *ctx, const char *what, const char *pool, const char *server,
 			      const char *why)
 {
@@ -109,6 +128,12 @@ static bool agent_in_force(void *ctx, const char *pool, struct coordinator_view 
 		return true;
 	}
 	return false;
+}
+
+static int agent_hit_percent(void *ctx, const char *pool)
+{
+	const struct agent *a = ctx;
+	return warmth_percent(a->warmth, pool, clock_now_us() / 1000);
 }
 
 static void agent_on_elected(void *ctx, bool elected)
@@ -207,7 +232,9 @@ static enum err agent_start(struct agent *a, struct err_at *where_out)
 	char cache[600];
 	struct push_events push = { agent_on_push, agent_on_health, a };
 	struct reader_events reader = { agent_on_topology, agent_on_read, a };
-	struct coordinator_events decisions = { agent_on_decision, agent_in_force, a };
+	struct coordinator_events decisions = { agent_on_decision, agent_in_force,
+						agent_hit_percent, a };
+	if (!(a->warmth = warmth_new())) return ERR_NOMEM;
 	agent_start_metrics(a);
 	a->webhooks = webhooks_new(a->loop, c);
 	a->outputs = outputs_new(a->loop, c);
@@ -280,6 +307,7 @@ void agent_free(struct agent **a)
 	webhooks_free(&x->webhooks);
 	agent_close_metrics(x);
 	agent_free_suspects(x);
+	warmth_free(&x->warmth);
 	json_decref(x->armed);
 	topology_free(&x->topology);
 	free(x);

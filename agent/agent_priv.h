@@ -13,6 +13,7 @@
 #include "agent/push.h"
 #include "agent/reader.h"
 #include "agent/tree_path.h"
+#include "agent/warmth.h"
 #include "agent/webhook.h"
 
 struct suspicion;
@@ -32,6 +33,7 @@ struct agent {
 	struct outputs *outputs;
 	struct topology *topology; /* newest, parsed; NULL: none yet */
 	struct suspicion *suspicions;
+	struct warmth *warmth; /* of pools in transition, by our own proxies */
 	bool connected;
 	bool stale; /* what is in force has not been confirmed for too long */
 	struct io_timer second, confirm;
@@ -60,7 +62,7 @@ void agent_confirm(struct agent *a);
 void agent_lease(struct agent *a);
 void agent_on_confirm(int fd, short what, void *owner);
 /* agent_suspects.c: what they say of servers. */
-void agent_on_health(void *ctx, const char *proxy, const json_t *event);
+void agent_note_suspects(struct agent *a, const char *proxy, const json_t *event);
 void agent_check_suspects(struct agent *a);
 void agent_free_suspects(struct agent *a);
 /* agent_observe.c: counters, /metrics and so on. */

@@ -74,9 +74,8 @@ static void suspicion_end(struct agent *a, struct suspicion *s)
 	suspicion_free(s);
 }
 
-void agent_on_health(void *ctx, const char *proxy, const json_t *event)
+void agent_note_suspects(struct agent *a, const char *proxy, const json_t *event)
 {
-	struct agent *a = ctx;
 	const char *pool, *server;
 	json_t *servers, *figures;
 	json_int_t threads = json_integer_value(json_object_get(event, "threads"));

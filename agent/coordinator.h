@@ -29,6 +29,10 @@ struct coordinator_events {
 			    const char *why);
 	/* What this agent itself follows; false: it knows nothing of the pool. May be NULL. */
 	bool (*in_force)(void *ctx, const char *pool, struct coordinator_view *out);
+	/* See warmth_percent(). Only this agent's own proxies are asked: a sample of all, so that
+	 * no other agent has to write to the store for it. A key moves for all of them at once. May
+	 * be NULL. */
+	int (*hit_percent)(void *ctx, const char *pool);
 	void *ctx;
 };
 

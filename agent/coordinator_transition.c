@@ -237,6 +237,12 @@ static bool work_restored(struct pool_work *w)
 	return !keys_move(&w->body->pools[0], w->spec->pool);
 }
 
+static int work_hit_percent(const struct pool_work *w)
+{
+	const struct coordinator_events *e = &w->c->events;
+	return e->hit_percent ? e->hit_percent(e->ctx, w->name) : -1;
+}
+
 static void work_facts(struct pool_work *w, const struct barrier *b, struct transition_facts *f)
 {
 	const struct state_transition *t = w->state.transition;
@@ -265,7 +271,7 @@ static void work_facts(struct pool_work *w, const struct barrier *b, struct tran
 				   : HOLD_MS + b->registered * 1000ull / HOLD_AGENTS_PER_S,
 		.dual_max_ms = m->dual_max_ms,
 		.drain_min_ms = redis ? 0 : PROMISE_MS,
-		.hit_percent = -1,
+		.hit_percent = work_hit_percent(w),
 	};
 	memcpy(f->phases, t->rules.phases, sizeof(f->phases));
 	for (unsigned i = 0; i < TRANSITION_JOB_MAX; i++)
@@ -563,6 +569,8 @@ json_t *work_describe_walk(struct pool_work *w, const struct barrier *b)
 	    phase_name(transition_lead(t->rules.phases)), "goal", t->back ? "back" : "forward",
 	    "paused", t->paused, "spec_waits", waits, "blocked_on", walk_waits(w, b), "mode",
 	    t->rules.storage ? "storage" : "cache", "next", t->next, "excluded", (int)b->excluded);
+	int percent = work_hit_percent(w);
+	json_object_set_new(out, "hit_percent", percent < 0 ? json_null() : json_integer(percent));
 	json_t *counts = json_object();
 	for (int i = 0; i < TRANSITION_SLICES && !transition_is_whole(&t->rules); i++) {
 		const char *name = phase_name(t->rules.phases[i]);

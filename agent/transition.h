@@ -59,7 +59,7 @@ struct transition_facts {
 	uint64_t acked_ms; /* since it was acknowledged; 0 while it is not          */
 	uint64_t retry_ms; /* HOLD is not tried again for so long                   */
 	uint64_t hold_max_ms, dual_max_ms, drain_min_ms;
-	int hit_percent; /* of the targets, by what sources had; -1: unknown        */
+	int hit_percent; /* of reads of moving keys, at the targets: warmth.h; -1: unknown */
 };
 
 enum transition_move {

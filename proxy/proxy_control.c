@@ -336,6 +336,21 @@ static json_t *health_of(const struct stats_server *s)
 	return d;
 }
 
+/* {POOL: [moving_hits, moving_misses]} of pools in transition. */
+static json_t *health_hits(const struct proxy *p)
+{
+	json_t *out = json_object();
+	for (uint32_t i = 0; i < p->snapshot->topology->pool_count; i++) {
+		const struct server_pool *pool = &p->snapshot->pools[i];
+		if (!pool->spec->transition) continue;
+		json_object_set_new(
+		    out, pool->spec->name,
+		    json_pack("[I, I]", (json_int_t)stats_pool_sum(pool->stats, POOL_moving_hits),
+			      (json_int_t)stats_pool_sum(pool->stats, POOL_moving_misses)));
+	}
+	return out;
+}
+
 void proxy_control_health(struct proxy *p)
 {
 	p->health_told_us = clock_now_us();
@@ -349,9 +364,10 @@ void proxy_control_health(struct proxy *p)
 					    health_of(pool->servers[k].stats));
 		json_object_set_new(pools, pool->spec->name, servers);
 	}
-	json_t *event = json_pack("{s:s, s:i, s:o, s:b, s:s?}", "event", "health", "threads",
-				  (int)p->worker_count, "pools", pools, "fenced", p->fenced,
-				  "unsaved", p->unsaved[0] ? p->unsaved : NULL);
+	json_t *event =
+	    json_pack("{s:s, s:i, s:o, s:o, s:b, s:s?}", "event", "health", "threads",
+		      (int)p->worker_count, "pools", pools, "hits", health_hits(p), "fenced",
+		      p->fenced, "unsaved", p->unsaved[0] ? p->unsaved : NULL);
 	control_broadcast(p->control, CONTROL_HEALTH, event);
 	json_decref(event);
 }

@@ -42,6 +42,8 @@ json_t *walk_json(const struct view *v)
 	if (!whole) json_object_set_new(out, "slices", slices_json(&t->rules));
 	json_t *blocked = fresh ? json_object_get(told, "blocked_on") : NULL;
 	json_t *job = fresh ? json_object_get(told, "job") : NULL;
+	json_t *hits = fresh ? json_object_get(told, "hit_percent") : NULL;
+	json_object_set_new(out, "hit_percent", hits ? json_incref(hits) : json_null());
 	json_object_set_new(out, "blocked_on", blocked ? json_incref(blocked) : json_array());
 	json_object_set_new(out, "job", job ? json_incref(job) : json_null());
 	return out;
@@ -76,6 +78,9 @@ static void print_one(const json_t *w)
 	json_object_foreach (json_object_get(w, "slices"), name, e)
 		out_line("%s: %lld of %d slices in %s", pool, (long long)json_integer_value(e),
 			 TRANSITION_SLICES, name);
+	if (json_is_integer(json_object_get(w, "hit_percent")))
+		out_line("%s: hits %lld %%", pool,
+			 (long long)json_integer_value(json_object_get(w, "hit_percent")));
 	json_array_foreach (json_object_get(w, "lost"), i, e)
 		out_line("%s: server %s is lost", pool, json_string_value(e));
 	json_array_foreach (json_object_get(w, "blocked_on"), i, e)

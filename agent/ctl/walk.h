@@ -5,7 +5,7 @@
 #include "agent/ctl/view.h"
 
 /* {"pool", "epoch", "step", "phase", "goal", "paused", "slices", "from", "to", "lost",
- * "blocked_on", "job"}, or {"pool", "phase": "stable"}: a new reference. */
+ * "hit_percent", "blocked_on", "job"}, or {"pool", "phase": "stable"}: a new reference. */
 json_t *walk_json(const struct view *v);
 /* A list of such. */
 void walk_print(const json_t *all);

@@ -100,6 +100,11 @@ bool dual_way_of(const struct route *r, struct view *view, struct slice key,
 	return false;
 }
 
+void dual_count(const struct server_pool *pool, const struct core *core, enum pool_metric m)
+{
+	metric_add(&pool->stats->slots[core->index].m[m], 1);
+}
+
 /* A request of several keys, this one among them, may still be on its way to the server. */
 static void dual_send_plain(const struct dual_route *d, struct request *req, uint32_t server)
 {

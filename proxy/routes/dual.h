@@ -29,6 +29,9 @@ struct dual_way {
 bool dual_way_of(const struct route *r, struct view *view, struct slice key,
 		 struct dual_way *way_out);
 
+/* Of the pool, on this worker. */
+void dual_count(const struct server_pool *pool, const struct core *core, enum pool_metric m);
+
 /* A request for a key that moves, in any phase but STABLE and an unfenced PREPARE. Exactly one
  * answer comes, later. */
 void dual_mc_send(const struct dual_way *way, struct request *req);

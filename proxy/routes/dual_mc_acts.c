@@ -299,6 +299,18 @@ static void mc_on_free(struct flow *base, const struct answer *a)
 	else mc_leave_to_a(mc_flow(base));
 }
 
+static void mc_count(const struct mc_flow *f, enum pool_metric m)
+{
+	dual_count(f->base.pool, f->base.core, m);
+}
+
+/* Who answers reads, the new owner or the old one, says how warm the new one is. A touch reads too:
+ * it tells the client whether the key is there. */
+static void mc_count_read(const struct mc_flow *f, enum pool_metric m)
+{
+	if (f->ask.kind == MC_KIND_GET || f->ask.kind == MC_KIND_TOUCH) mc_count(f, m);
+}
+
 /* Nobody has it. Who is to keep the lease answers; the others give it back first. */
 static void mc_absent(struct mc_flow *f)
 {
@@ -323,8 +335,7 @@ static void mc_on_filled(struct flow *base, const struct answer *a)
 	if (!reads && mc_failed(f, a)) return;
 	mc_answer_item(a, a->bytes, &item);
 	bool filled = mc_item_is(&item, "HD");
-	struct pool_slot *slot = &base->pool->stats->slots[base->core->index];
-	metric_add(&slot->m[filled ? POOL_promoted : POOL_promote_races], 1);
+	mc_count(f, filled ? POOL_promoted : POOL_promote_races);
 	if (filled) {
 		f->at_b = false;
 		f->item.cas = f->cas = item.cas;
@@ -369,6 +380,7 @@ static void mc_on_source(struct flow *base, const struct answer *a)
 		mc_absent(f);
 		return;
 	}
+	mc_count_read(f, POOL_moving_misses);
 	struct slice bytes;
 	f->held = buf_hold(&base->core->bufs, a->buf, a->bytes, &bytes);
 	mc_answer_item(a, bytes, &f->item);
@@ -384,6 +396,7 @@ static void mc_on_target(struct flow *base, const struct answer *a)
 	struct mc_item item;
 	if (!mc_said(f, a, &item)) return;
 	if (mc_item_is_hit(&item)) {
+		mc_count_read(f, POOL_moving_hits);
 		f->is_found = true;
 		f->cas = item.cas;
 		if (f->ask.kind == MC_KIND_GET) mc_say_item(f, &item, a->buf);

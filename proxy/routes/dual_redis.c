@@ -31,8 +31,17 @@ enum redis_rule dual_redis_rule(enum phase phase, bool fenced, const struct op_i
 
 /* --- at a ------------------------------------------------------------------------------------- */
 
+/* Which server a read needed that found something: that says how warm the new one is. */
+static void redis_count_read(const struct redis_flow *f, const struct answer *a, enum pool_metric m)
+{
+	if (f->rule != REDIS_IMPORT || f->info->access != OP_READ) return;
+	if (!a->err && a->kind == REPLY_HIT) dual_count(f->base.pool, f->base.core, m);
+}
+
 static void redis_on_reply(struct flow *flow, const struct answer *a)
 {
+	const struct redis_flow *f = (const struct redis_flow *)flow;
+	redis_count_read(f, a, f->brought ? POOL_moving_misses : POOL_moving_hits);
 	flow_answer(flow, a);
 }
 
@@ -78,11 +87,13 @@ static void redis_answer_held(struct redis_flow *f, struct slice value, const st
 		flow_fail(&f->base, ERR_DESYNC, a->server);
 		return;
 	}
-	flow_answer(&f->base, &(struct answer){ .bytes = value,
-						.buf = a->buf,
-						.kind = reply.kind,
-						.hits = reply.hits,
-						.server = a->server });
+	struct answer held = { .bytes = value,
+			       .buf = a->buf,
+			       .kind = reply.kind,
+			       .hits = reply.hits,
+			       .server = a->server };
+	redis_count_read(f, &held, POOL_moving_misses);
+	flow_answer(&f->base, &held);
 }
 
 static void redis_on_held(struct flow *flow, const struct answer *a)
@@ -144,6 +155,7 @@ static void redis_on_import(struct redis_flow *f, const struct import_end *end)
 	switch (end->how) {
 	case IMPORT_MOVED:
 		f->imported++;
+		f->brought |= end->brought;
 		redis_import_next(f);
 		break;
 	case IMPORT_TOO_BIG:
@@ -284,9 +296,9 @@ void dual_redis_send(const struct dual_way *way, struct request *req)
 	struct core *core = req->view->core;
 	enum redis_rule rule = dual_redis_rule(way->phase, way->fenced, req->info);
 	struct redis_key key = { req->key, way->b_lost ? NULL : way->b };
-	if (rule == REDIS_IMPORT && !way->b_lost &&
-	    import_is_done(core, way->transition, req->key, way->a, way->b))
-		rule = REDIS_AT_A;
+	bool done = rule == REDIS_IMPORT && !way->b_lost &&
+		    import_is_done(core, way->transition, req->key, way->a, way->b);
+	if (done) rule = REDIS_AT_A;
 	const struct dest *out = dual_redis_out(way, rule);
 	if (rule == REDIS_REFUSE) {
 		request_fail_later(core, req, ERR_FENCED, NULL);
@@ -295,6 +307,10 @@ void dual_redis_send(const struct dual_way *way, struct request *req)
 	} else if (out) {
 		request_fail_later(core, req, ERR_TKO, out->server->spec->ring_name);
 	} else if (rule == REDIS_AT_A && !flow_is_ahead(core, req)) {
+		/* Whether it finds something is not looked at: what counts is that b, which has
+		 * nothing, was not needed. */
+		if (done && req->info->access == OP_READ)
+			dual_count(way->pool, core, POOL_moving_hits);
 		dest_send(way->a, req);
 	} else {
 		dual_redis_start(way->transition, way->pool, rule, way->a, &key, 1, true, req);

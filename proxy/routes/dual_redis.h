@@ -27,6 +27,7 @@ struct import_end {
 	} how;
 	enum err err;	    /* UNSURE: a request failed in the proxy ...             */
 	const char *server; /* ... and at whom; ring name                            */
+	bool brought;	    /* MOVED: b had the key until now                        */
 	struct slice text;  /* UNSURE and err is ERR_NONE: the error for the client  */
 };
 
@@ -43,6 +44,7 @@ struct redis_flow {
 	uint32_t imported; /* of these, so far */
 	uint8_t rule;	   /* enum redis_rule */
 	bool whole;	   /* `keys` are all that the command names, and all end up at a */
+	bool brought;	   /* some of them were at b until now */
 
 	/* dual_redis_import.c's own, while it waits for an import */
 	const struct redis_key *key;

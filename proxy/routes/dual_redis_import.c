@@ -93,7 +93,7 @@ static struct redis_flow *import_leader(struct imports *all, const struct redis_
 
 static void import_count(const struct redis_flow *f, enum pool_metric m)
 {
-	metric_add(&f->base.pool->stats->slots[f->base.core->index].m[m], 1);
+	dual_count(f->base.pool, f->base.core, m);
 }
 
 static void import_tell(struct redis_flow *f, const struct import_end *end)
@@ -168,7 +168,7 @@ static void import_on_unlink(struct flow *flow, const struct answer *a)
 		import_fail(f, a);
 	} else if (!import_ends(f, redis_import_read(IMPORT_UNLINK, a->bytes, NULL), a)) {
 		import_count(f, f->drops ? POOL_import_drops : POOL_imported);
-		import_finish(f, &(struct import_end){ .how = IMPORT_MOVED });
+		import_finish(f, &(struct import_end){ .how = IMPORT_MOVED, .brought = true });
 	}
 }
 

@@ -2,6 +2,7 @@
 lost, whoever dies meanwhile."""
 
 import json
+import re
 import subprocess
 import time
 
@@ -136,6 +137,39 @@ def test_a_cache_grows_and_drains_for_as_long_as_promises_last(world, plane):
         hits = sum(c.mc_get(b"k%d" % i) == b"v%d" % i for i in range(KEYS))
     assert hits == KEYS, f"{hits} of {KEYS} are still there"
     plane.wait_status("ok")
+
+
+def test_a_warm_cache_leaves_dual_before_its_mover_is_through(world, plane):
+    """What clients ask for has moved by being asked for, and nobody misses the rest."""
+    servers = world.memcached(3)
+    options = {"transition": "two_ring", "moving": {"keys_per_s": 1}}
+    plane.set_spec(spec("memcached", servers[:2], **options))
+    proxy = plane.proxy(*plane.agents(1))
+    plane.wait_status("ok")
+    percents, told = [], set()
+    with proxy.raw() as c:
+        for i in range(KEYS):
+            assert c.mc_set(b"k%d" % i, b"v%d" % i) == b"STORED\r\n"
+        plane.set_spec(spec("memcached", servers, **options))
+        wait_for(lambda: (plane.state().get("transition") or {}).get("phase") == "dual", 10, "dual")
+        began = time.monotonic()
+
+        def drains():
+            # A few keys more each time, so that some seconds have reads of both kinds.
+            for i in range(min(KEYS, 10 + 10 * len(percents))):
+                assert c.mc_get(b"k%d" % i) == b"v%d" % i, i
+            percents.append((plane.status().get("transition") or {}).get("hit_percent"))
+            told.update(re.findall(r"hits (\d+) %", ctl(plane, "transition", "status", "p")))
+            return plane.state()["transition"]["phase"] == "drain"
+        wait_for(drains, scaled(40), "the cache to be warm", every=0.1)
+    took = time.monotonic() - began
+    print(f"in dual for {took:.1f} s, hits {percents}")
+    assert took > 7 and any("the targets are warm" in e["why"] for e in plane.log())
+    assert percents[0] is None and any(0 <= p < 99 for p in percents if p is not None)
+    assert percents[-1] >= 98 and str(percents[-1]) in told, told
+    wait_for(lambda: not plane.state().get("transition"), scaled(20), "the end", every=0.05)
+    with proxy.raw() as c:
+        assert all(c.mc_get(b"k%d" % i) == b"v%d" % i for i in range(KEYS))
 
 
 def test_slices_roll(world, plane):

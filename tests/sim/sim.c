@@ -258,6 +258,11 @@ uint64_t sim_server_metric(uint32_t i, enum server_metric m)
 	return stats_server_sum(sim.snapshot->pools[0].servers[i].stats, m);
 }
 
+uint64_t sim_pool_metric(enum pool_metric m)
+{
+	return stats_pool_sum(sim.snapshot->pools[0].stats, m);
+}
+
 const char *sim_key(uint32_t server, uint32_t n)
 {
 	static char keys[64][16];

@@ -62,6 +62,7 @@ struct dest *sim_dest(uint32_t i);
 /* How many requests there are. */
 uint32_t sim_live(void);
 uint64_t sim_server_metric(uint32_t i, enum server_metric m);
+uint64_t sim_pool_metric(enum pool_metric m);
 
 const char *sim_key(uint32_t server, uint32_t n);
 

@@ -76,7 +76,7 @@ static void on_read(void *ctx)
 static void start(void)
 {
 	struct store_events events = { on_session, on_change, NULL };
-	struct coordinator_events told = { on_decision, in_force, NULL };
+	struct coordinator_events told = { on_decision, in_force, NULL, NULL };
 	struct reader_events read = { on_topology, on_read, NULL };
 	struct err_at at;
 	rig = (struct rig){ .loop = &loop };

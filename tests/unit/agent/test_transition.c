@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/transition.h"
+#include "agent/warmth.h"
 
 enum {
 	SLICES = TRANSITION_SLICES,
@@ -426,10 +427,12 @@ START_TEST(a_cache_leaves_dual_when_it_is_warm_or_time_is_up)
 {
 	struct transition_facts f = facts_in(PHASE_DUAL, &cache);
 	f.acked = true;
-	ck_assert(decide(&f).wait == WAIT_MOVE && decide(&f).again_ms == 600000);
-	f.hit_percent = 94;
+	ck_assert(decide(&f).wait == WAIT_MOVE && decide(&f).again_ms == 1000);
+	f.step_ms = 599900;
+	ck_assert_uint_eq(decide(&f).again_ms, 100);
+	f.hit_percent = 98;
 	ck_assert_int_eq(decide(&f).move, MOVE_NONE);
-	f.hit_percent = 95;
+	f.hit_percent = 99;
 	ck_assert_int_eq(decide(&f).phases[0], PHASE_DRAIN);
 	f.hit_percent = -1;
 	f.step_ms = 600000;
@@ -437,6 +440,21 @@ START_TEST(a_cache_leaves_dual_when_it_is_warm_or_time_is_up)
 	f.step_ms = 0;
 	f.jobs[JOB_MOVE] = JOB_DONE;
 	ck_assert_int_eq(decide(&f).phases[0], PHASE_DRAIN);
+}
+END_TEST
+
+/* What is counted reaches back that far, and may be of the step before. */
+START_TEST(a_cache_is_not_warm_by_reads_before_this_step)
+{
+	struct transition_facts f = facts_in(PHASE_DUAL, &cache);
+	f.acked = true;
+	f.hit_percent = 100;
+	f.step_ms = WARMTH_MS - 1;
+	ck_assert(decide(&f).wait == WAIT_MOVE && decide(&f).jobs == 1u << JOB_MOVE);
+	f.step_ms = WARMTH_MS;
+	ck_assert_int_eq(decide(&f).phases[0], PHASE_DRAIN);
+	f.acked = false;
+	ck_assert_int_eq(decide(&f).wait, WAIT_AGENTS);
 }
 END_TEST
 
@@ -554,6 +572,7 @@ int main(void)
 	tcase_add_test(t, redis_marks_before_dual_and_does_not_hold_for_ever_for_it);
 	tcase_add_test(t, storage_leaves_dual_only_when_nothing_is_left);
 	tcase_add_test(t, a_cache_leaves_dual_when_it_is_warm_or_time_is_up);
+	tcase_add_test(t, a_cache_is_not_warm_by_reads_before_this_step);
 	tcase_add_test(t, drain_lasts_its_time_after_the_last_one_is_there);
 	tcase_add_test(t, a_pause_holds_everywhere_but_in_hold);
 	tcase_add_test(t, trouble_pauses_once);
