@@ -279,13 +279,6 @@ enum err agent_new(struct io_loop *l, const struct agent_config *config, struct 
 	return e;
 }
 
-void agent_deregister(struct agent *a)
-{
-	char path[STORE_PATH_MAX];
-	snprintf(path, sizeof(path), "agents/%.255s", a->config->id);
-	keeper_unset(a->keeper, path);
-}
-
 void agent_free(struct agent **a)
 {
 	struct agent *x = *a;

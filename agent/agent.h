@@ -16,8 +16,6 @@ enum err agent_new(struct io_loop *l, const struct agent_config *config, struct 
 		   struct err_at *where_out);
 /* Where /metrics is served; false: nowhere. */
 bool agent_metrics_name(const struct agent *a, char name[NET_NAME_MAX]);
-/* A clean stop of the whole host, or of a test: no longer registered. */
-void agent_deregister(struct agent *a);
 /* Sets *a to NULL; NULL is a no-op. Ephemeral nodes go with the session. */
 void agent_free(struct agent **a);
 

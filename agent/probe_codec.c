@@ -68,18 +68,6 @@ static void ask_incarnation(struct probe *p)
 
 /* --- the question ----------------------------------------------------------------------------- */
 
-static void codec_on_ready(void *ctx)
-{
-	struct probe *p = ctx;
-	if (p->over) return;
-	bool memcached = p->target.kind == PROBE_MEMCACHED;
-	struct scratch request = { 0 };
-	const struct op_info *info = (memcached ? &codec_mc_text : &codec_resp)->probe(&request);
-	p->doing = memcached ? "version" : "PING";
-	talk_ask(p->own, info, scratch_slice(&request));
-	scratch_fini(&request);
-}
-
 static void codec_on_reply(void *ctx, const struct reply *reply, struct slice bytes)
 {
 	struct probe *p = ctx;
@@ -100,7 +88,7 @@ static void codec_on_reply(void *ctx, const struct reply *reply, struct slice by
 
 static void codec_start(struct probe *p)
 {
-	static const struct talk_events events = { codec_on_ready, codec_on_reply,
+	static const struct talk_events events = { probe_talk_ready, codec_on_reply,
 						   probe_talk_failed };
 	probe_talk(p, p->target.kind == PROBE_REDIS ? &codec_resp : &codec_mc_text, &events);
 }

@@ -16,6 +16,18 @@ void probe_talk(struct probe *p, const struct codec *codec, const struct talk_ev
 	if (!p->own) probe_finish_errno(p, "connect", errno);
 }
 
+void probe_talk_ready(void *ctx)
+{
+	struct probe *p = ctx;
+	if (p->over) return;
+	bool memcached = p->target.kind == PROBE_MEMCACHED;
+	struct scratch request = { 0 };
+	const struct op_info *info = (memcached ? &codec_mc_text : &codec_resp)->probe(&request);
+	p->doing = memcached ? "version" : "PING";
+	talk_ask(p->own, info, scratch_slice(&request));
+	scratch_fini(&request);
+}
+
 void probe_talk_stop(struct probe *p)
 {
 	struct talk *t = p->own;

@@ -32,28 +32,23 @@ static const struct mc_refusals refusals[MC_OP_COUNT] = {
 };
 /* clang-format on */
 
-/* " kKEY Oopaque b" in the order of the client's flags, and of a mutation its new cas. */
+/* What a reply repeats of the request, " kKEY", " Oopaque" and " b". false: not of these. */
+static bool mc_put_echo(const struct mc_flow *f, struct slice flag, struct scratch *out)
+{
+	if (!memchr("kOb", flag.p[0], 3)) return false;
+	scratch_puts(out, flag.p[0] == 'k' ? SLICE(" k") : SLICE(" "));
+	scratch_puts(out, flag.p[0] == 'k' ? f->ask.key : flag);
+	return true;
+}
+
+/* In the order of the client's flags; and of a mutation its new cas. */
 static void mc_put_flags(struct mc_flow *f, uint64_t cas, struct scratch *out)
 {
 	for (uint32_t i = 0; i < f->ask.flags.n; i++) {
 		struct slice flag = f->ask.flags.v[i];
-		switch (flag.p[0]) {
-		case 'k':
-			scratch_puts(out, SLICE(" k"));
-			scratch_puts(out, f->ask.key);
-			break;
-		case 'O':
-		case 'b':
-			scratch_puts(out, SLICE(" "));
-			scratch_puts(out, flag);
-			break;
-		case 'c':
-			if (f->ask.op != MC_MS) break;
-			scratch_puts(out, SLICE(" c"));
-			scratch_put_u64(out, cas);
-			break;
-		default: break;
-		}
+		if (mc_put_echo(f, flag, out) || flag.p[0] != 'c' || f->ask.op != MC_MS) continue;
+		scratch_puts(out, SLICE(" c"));
+		scratch_put_u64(out, cas);
 	}
 }
 
@@ -152,16 +147,8 @@ static void mc_put_meta_flag(struct mc_flow *f, const struct mc_item *item,
 			     const struct mc_flags *said, struct slice flag, struct scratch *out)
 {
 	struct slice token;
+	if (mc_put_echo(f, flag, out)) return;
 	switch (flag.p[0]) {
-	case 'k':
-		scratch_puts(out, SLICE(" k"));
-		scratch_puts(out, f->ask.key);
-		break;
-	case 'O':
-	case 'b':
-		scratch_puts(out, SLICE(" "));
-		scratch_puts(out, flag);
-		break;
 	case 'c':
 		scratch_puts(out, SLICE(" c"));
 		scratch_put_u64(out, item->cas);
