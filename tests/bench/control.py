@@ -2,17 +2,33 @@
 
 import json
 import socket
+import time
+
+TRIES, PAUSE_S = 100, 0.05
 
 
 class ControlError(Exception):
     pass
 
 
+def connect(path):
+    """A proxy that takes clients already may not have come to its control socket yet."""
+    for left in range(TRIES, -1, -1):
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(path)
+            return sock
+        except (FileNotFoundError, ConnectionRefusedError):
+            sock.close()
+            if not left:
+                raise
+        time.sleep(PAUSE_S)
+
+
 class Control:
     def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock = connect(path)
         self.sock.settimeout(30)
-        self.sock.connect(path)
         self.stream = self.sock.makefile("rb")
         self.id = 0
 
