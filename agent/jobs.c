@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
 #include "agent/epoch_mark.h"
 #include "agent/failpoint.h"
@@ -9,9 +10,16 @@
 #include "agent/mover.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/scratch.h"
 #include "common/tree_topology.h"
 
-enum { RETRY_MS = 2000, EPOCH_TIMEOUT_MS = 10000, MARK_TIMEOUT_MS = 2000 };
+enum {
+	RETRY_MS = 2000,
+	RETRY_BIG_MAX_MS = 32000, /* each try lists all keys, and waits for a person */
+	EPOCH_TIMEOUT_MS = 10000,
+	MARK_TIMEOUT_MS = 2000,
+	BIGS_TOLD_MAX = 64,
+};
 
 struct job {
 	struct jobs *jobs;
@@ -23,6 +31,10 @@ struct job {
 	struct mover *mover;
 	struct epoch_mark *mark;
 	struct jobs_check *check;
+	uint32_t big_tries; /* in a row that ended with keys too large to be moved */
+	bool met_big;	    /* this one has met such a key                         */
+	uint32_t told_count;
+	uint64_t told[BIGS_TOLD_MAX]; /* which keys the world has been told of: hashes */
 };
 
 struct jobs {
@@ -56,12 +68,20 @@ static void job_stop(struct job *b)
 	if (b->state == JOB_RUNS) b->state = JOB_IDLE;
 }
 
+static uint32_t job_retry_ms(struct job *b)
+{
+	b->big_tries = b->met_big ? b->big_tries + 1 : 0;
+	uint32_t ms = RETRY_MS;
+	for (uint32_t i = 1; i < b->big_tries && ms < RETRY_BIG_MAX_MS; i++) ms *= 2;
+	return ms;
+}
+
 static void job_end(struct job *b, bool ok, const char *why)
 {
 	struct jobs *j = b->jobs;
 	b->state = ok ? JOB_DONE : JOB_FAILED;
 	snprintf(b->why, sizeof(b->why), "%s", why);
-	b->retry_us = clock_now_us() + RETRY_MS * 1000ull;
+	b->retry_us = clock_now_us() + job_retry_ms(b) * 1000ull;
 	if (!ok) log_warn("%s: %s", transition_job_name(b->kind), why);
 	/* Something was left behind: the mover has to go through it once more. */
 	if (!ok && b->kind == JOB_EMPTY) j->job[JOB_MOVE].state = JOB_IDLE;
@@ -96,14 +116,30 @@ static void mover_on_progress(void *ctx)
 	b->jobs->events.on_change(b->jobs->events.ctx, NULL);
 }
 
+/* Once for each key, though it is met again by each try. */
+static bool job_may_tell(struct job *b, struct slice key)
+{
+	uint64_t hash = XXH3_64bits(key.p, key.n);
+	for (uint32_t i = 0; i < b->told_count; i++)
+		if (b->told[i] == hash) return false;
+	if (b->told_count == BIGS_TOLD_MAX) return false;
+	b->told[b->told_count++] = hash;
+	return true;
+}
+
 static void mover_on_big_key(void *ctx, const struct mover_big_key *big)
 {
 	struct job *b = ctx;
-	char news[300];
-	snprintf(news, sizeof(news), "%.120s: a value of %llu bytes is too large to be moved: %.*s",
-		 big->server, (unsigned long long)big->bytes,
-		 (int)(big->key.n < 100 ? big->key.n : 100), big->key.p);
-	b->jobs->events.on_change(b->jobs->events.ctx, news);
+	struct scratch news = { 0 };
+	b->met_big = true;
+	if (!job_may_tell(b, big->key)) return;
+	scratch_printf(&news,
+		       "%.120s: a value of %llu bytes is too large to be moved: ", big->server,
+		       (unsigned long long)big->bytes);
+	scratch_put_printable(&news, big->key, 100);
+	scratch_put(&news, "", 1);
+	b->jobs->events.on_change(b->jobs->events.ctx, news.p);
+	scratch_fini(&news);
 }
 
 static void mover_on_done(void *ctx, bool ok, const char *why)
@@ -148,6 +184,7 @@ static void mover_begin(struct job *b, const char *mark)
 	struct mover_plan plan = jobs_mover_plan(j, mover_jobs[b->kind].kind);
 	if (mark && plan.kind != MOVER_CHECK_EMPTY) plan.mark = mark;
 	if (mover_jobs[b->kind].begun) failpoint(mover_jobs[b->kind].begun);
+	b->met_big = false;
 	b->mover = mover_new(j->loop, &plan, &mover_events, b);
 	if (j->paused) mover_pause(b->mover, true);
 }
@@ -282,6 +319,7 @@ static void job_set(struct job *b, const char *about)
 	job_stop(b);
 	b->state = JOB_IDLE;
 	b->why[0] = 0;
+	b->big_tries = b->told_count = 0;
 	snprintf(b->about, sizeof(b->about), "%s", about);
 }
 

@@ -48,6 +48,7 @@ void mover_fail(struct mover *m, const struct mover_node *n, const char *format,
 	va_start(args, format);
 	vsnprintf(m->why + at, sizeof(m->why) - (size_t)at, format, args);
 	va_end(args);
+	text_make_printable(m->why);
 	job_over(m, false);
 }
 
@@ -75,6 +76,7 @@ void mover_error(struct mover_node *n, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(m->last_error + at, sizeof(m->last_error) - (size_t)at, format, args);
 	va_end(args);
+	text_make_printable(m->last_error);
 	m->tally.errors++;
 }
 
@@ -100,11 +102,7 @@ void mover_big(struct mover_node *n, struct slice key, uint64_t bytes)
 static json_t *printable(struct slice key)
 {
 	struct scratch text = { 0 };
-	for (size_t i = 0; i < key.n && text.n < 300; i++) {
-		unsigned char c = (unsigned char)key.p[i];
-		if (c >= ' ' && c <= '~' && c != '\\') scratch_put(&text, &c, 1);
-		else scratch_printf(&text, "\\x%02x", c);
-	}
+	scratch_put_printable(&text, key, 300);
 	json_t *j = json_stringn(text.p ? text.p : "", text.n);
 	scratch_fini(&text);
 	return j;
@@ -402,6 +400,16 @@ static void node_turn(struct mover_node *n, uint64_t now)
 		pass_end(n);
 }
 
+static void mover_fail_by_big(struct mover *m, uint64_t bigs)
+{
+	const struct mover_big *b = &m->bigs[0];
+	struct scratch key = { 0 };
+	scratch_put_printable(&key, (struct slice){ b->key, b->n }, 80);
+	mover_fail(m, NULL, "%llu keys are too large to be moved, like %.*s at %s",
+		   (unsigned long long)bigs, (int)key.n, key.p, b->server);
+	scratch_fini(&key);
+}
+
 static void job_ended(struct mover *m)
 {
 	uint64_t bigs = node_bigs(m), found = 0;
@@ -410,8 +418,7 @@ static void job_ended(struct mover *m)
 		mover_fail(m, NULL, "%llu moving keys are left at their sources",
 			   (unsigned long long)found);
 	else if (m->kind == MOVER_MOVE && bigs && m->protocol == PROTOCOL_REDIS)
-		mover_fail(m, NULL, "%llu keys are too large to be moved",
-			   (unsigned long long)bigs);
+		mover_fail_by_big(m, bigs);
 	else job_over(m, true);
 }
 

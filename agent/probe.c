@@ -1,4 +1,5 @@
 #include "agent/probe_impl.h"
+#include "common/scratch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -44,13 +45,6 @@ static void free_target(struct probe_target *t)
 	free((char *)t->script);
 }
 
-/* Reasons end up in JSON, logs and terminals; servers and scripts wrote some of them. */
-static void make_printable(char *s)
-{
-	for (; *s; s++)
-		if (*s < ' ' || *s > '~') *s = '?';
-}
-
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void probe_free(struct probe *p)
@@ -76,8 +70,8 @@ static void finish(struct probe *p, enum probe_outcome outcome)
 	p->over = true;
 	p->result.outcome = p->fit ? PROBE_GOOD : outcome;
 	if (p->result.outcome == PROBE_GOOD) p->result.why[0] = '\0';
-	make_printable(p->result.why);
-	make_printable(p->result.incarnation);
+	text_make_printable(p->result.why);
+	text_make_printable(p->result.incarnation);
 	p->result.took_us = clock_now_us() - p->start_us;
 	io_timer_set(&p->timer, 0);
 }

@@ -49,6 +49,27 @@ void scratch_put_u64(struct scratch *s, uint64_t v)
 	scratch_put(s, digits + at, sizeof(digits) - at);
 }
 
+static bool is_printable(char c)
+{
+	return c >= ' ' && c <= '~';
+}
+
+void scratch_put_printable(struct scratch *s, struct slice bytes, size_t max)
+{
+	size_t end = s->n + max;
+	for (size_t i = 0; i < bytes.n && s->n < end; i++) {
+		char c = bytes.p[i];
+		if (is_printable(c) && c != '\\') scratch_put(s, &c, 1);
+		else scratch_printf(s, "\\x%02x", (unsigned char)c);
+	}
+}
+
+void text_make_printable(char *text)
+{
+	for (; *text; text++)
+		if (!is_printable(*text)) *text = '?';
+}
+
 void scratch_trim(struct scratch *s, size_t keep)
 {
 	if (s->cap <= keep) return;

@@ -27,6 +27,11 @@ void scratch_printf(struct scratch *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Decimal digits without printf's cost. */
 void scratch_put_u64(struct scratch *s, uint64_t v);
+/* Any bytes as text of printable ASCII, others as \xNN, at most about `max` characters. */
+void scratch_put_printable(struct scratch *s, struct slice bytes, size_t max);
+/* In place: a '?' for each byte that is not printable ASCII. What servers and scripts wrote ends up
+ * in JSON, logs and terminals. */
+void text_make_printable(char *text);
 /* Give memory back when one unusual use has made it larger than `keep` bytes. */
 void scratch_trim(struct scratch *s, size_t keep);
 void scratch_fini(struct scratch *s);

@@ -869,7 +869,8 @@ START_TEST(redis_big_keys)
 	plan.move_max_bytes = 100000;
 	struct mover *m = begin(&plan);
 	run_ms(60000, true);
-	ck_assert_str_eq(job.why, "1 keys are too large to be moved");
+	ck_assert_msg(strncmp(job.why, "1 keys are too large to be moved, like ", 39) == 0, "%s",
+		      job.why);
 	ck_assert_int_eq(number(m, "moved"), moving_count(KEYS) - 1);
 	ck_assert_int_eq(number(m, "big_key_count"), 1);
 	mover_free(&m);

@@ -106,6 +106,19 @@ START_TEST(trimming_frees_only_what_is_too_large)
 }
 END_TEST
 
+START_TEST(any_bytes_become_text)
+{
+	char text[] = "a\001\377~ z\n";
+	scratch_put_printable(&s, (struct slice){ "k\\\0\xff~", 5 }, 100);
+	holds("k\\x5c\\x00\\xff~");
+	scratch_clear(&s);
+	scratch_put_printable(&s, SLICE("abcdef"), 3);
+	holds("abc");
+	text_make_printable(text);
+	ck_assert_str_eq(text, "a??~ z?");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("scratch");
@@ -116,6 +129,7 @@ int main(void)
 	tcase_add_test(t, reserve_gives_room_behind);
 	tcase_add_test(t, printf_at_every_length);
 	tcase_add_test(t, digits);
+	tcase_add_test(t, any_bytes_become_text);
 	tcase_add_test(t, trimming_frees_only_what_is_too_large);
 	suite_add_tcase(suite, t);
 	SRunner *r = srunner_create(suite);
