@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/json_text.h"
+
 static json_t *ctlmsg_must(json_t *j)
 {
 	if (!j) abort(); /* messages are small, or were made from what is in memory already */
@@ -20,7 +22,7 @@ enum err ctlmsg_parse(struct slice line, struct ctlmsg *out, struct err_at *wher
 {
 	json_error_t e;
 	*out = (struct ctlmsg){ .id = json_null() };
-	out->doc = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, &e);
+	out->doc = json_text_read(line, JSON_REJECT_DUPLICATES, &e);
 	if (!out->doc) {
 		snprintf(where_out->where, sizeof(where_out->where), "column %d", e.column);
 		snprintf(where_out->why, sizeof(where_out->why), "%s", e.text);
@@ -109,15 +111,8 @@ uint32_t ctlmsg_agree(const json_t *theirs, char *why_out, size_t size)
 	return 0;
 }
 
-static int ctlmsg_put_bytes(const char *bytes, size_t n, void *out)
-{
-	scratch_put(out, bytes, n);
-	return 0;
-}
-
 void ctlmsg_put(const json_t *message, struct scratch *out)
 {
-	if (json_dump_callback(message, ctlmsg_put_bytes, out, JSON_COMPACT | JSON_ENCODE_ANY))
-		abort();
+	json_text_write(message, JSON_COMPACT | JSON_ENCODE_ANY, out);
 	scratch_puts(out, SLICE("\n"));
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/giveway.h"
+
 static const char *const kind_names[] = {
 	[NODE_NULL] = "nothing",    [NODE_BOOL] = "true or false",	[NODE_INT] = "a number",
 	[NODE_REAL] = "a fraction", [NODE_STRING] = "a string",		[NODE_LIST] = "a list",
@@ -143,8 +145,10 @@ static bool node_fill_from_json(struct node *n, const json_t *j, struct report *
 		report_error(r, n, AT_VALUE, "nested deeper than %d levels", NODE_DEPTH_MAX);
 		return false;
 	}
-	for (size_t i = 0; n->kind == NODE_LIST && i < json_array_size(j); i++)
+	for (size_t i = 0; n->kind == NODE_LIST && i < json_array_size(j); i++) {
 		if (!node_add_from_json(n, NULL, json_array_get(j, i), r, depth)) return false;
+		give_way_each(64, i);
+	}
 	if (n->kind == NODE_LIST) return true;
 
 	/* jansson's iterator wants a mutable object but changes nothing */

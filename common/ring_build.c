@@ -3,7 +3,11 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include "common/giveway.h"
 #include "common/ring_variant.h"
+
+/* Rounds that take some 50 us: a point to make, to sort, to look at. */
+enum { PLACE_ROUNDS = 1024, SORT_ROUNDS = 16384, FILL_ROUNDS = 8192, SUM_ROUNDS = 2048 };
 
 struct ring_draft { /* everything of a build that does not outlive it */
 	const struct ring_spec *spec;
@@ -101,19 +105,26 @@ void ring_plan_add(struct ring_plan *p, uint32_t point, uint32_t member)
 		p->capacity = capacity;
 	}
 	p->at[p->count++] = (uint64_t)point << 32 | member;
+	give_way_each(PLACE_ROUNDS, p->count);
 }
 
 /* One pass of a byte-wise radix sort. */
 static void sort_pass(const uint64_t *from, uint64_t *to, size_t count, unsigned shift)
 {
 	size_t place[256] = { 0 };
-	for (size_t i = 0; i < count; i++) place[(uint8_t)(from[i] >> shift)]++;
+	for (size_t i = 0; i < count; i++) {
+		place[(uint8_t)(from[i] >> shift)]++;
+		give_way_each(SORT_ROUNDS, i);
+	}
 	for (size_t b = 0, sum = 0; b < 256; b++) {
 		size_t n = place[b];
 		place[b] = sum;
 		sum += n;
 	}
-	for (size_t i = 0; i < count; i++) to[place[(uint8_t)(from[i] >> shift)]++] = from[i];
+	for (size_t i = 0; i < count; i++) {
+		to[place[(uint8_t)(from[i] >> shift)]++] = from[i];
+		give_way_each(SORT_ROUNDS, i);
+	}
 }
 
 /* Sorts by point. Stable, which is the tie rule: equal points stay in the order placed. An even
@@ -171,6 +182,7 @@ static void ring_fill(struct ring *r, const struct ring_draft *d)
 	for (uint32_t i = 0; i < n; i++) {
 		r->points[i] = (uint32_t)(d->plan.at[i] >> 32);
 		r->owners[i] = d->set.at[(uint32_t)d->plan.at[i]].server;
+		give_way_each(FILL_ROUNDS, i);
 	}
 	r->points[n] = UINT32_MAX;
 	r->owners[n] = n > 0 ? r->owners[0] : RING_NONE;
@@ -178,6 +190,7 @@ static void ring_fill(struct ring *r, const struct ring_draft *d)
 	for (uint32_t bucket = 0, i = 0; bucket <= r->bucket_count; bucket++) {
 		while (i < n && (r->points[i] >> r->shift) < bucket) i++;
 		r->starts[bucket] = i;
+		give_way_each(FILL_ROUNDS, bucket);
 	}
 }
 
@@ -200,6 +213,7 @@ static uint64_t draft_checksum(const struct ring_draft *d)
 		const struct ring_member *m = &d->set.at[(uint32_t)d->plan.at[i]];
 		const uint64_t pair[2] = { htole64(d->plan.at[i] >> 32), htole64(m->name_sum) };
 		sum = XXH64(pair, sizeof(pair), sum);
+		give_way_each(SUM_ROUNDS, i);
 	}
 	return sum;
 }

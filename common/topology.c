@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "common/giveway.h"
 #include "common/topology_check.h"
 
 const char *protocol_name(enum protocol p)
@@ -48,8 +49,10 @@ static void put(json_t **object, const char *key, json_t *value)
 json_t *pool_spec_to_json(const struct pool_spec *p)
 {
 	json_t *servers = json_array();
-	for (uint32_t i = 0; i < p->server_count && servers != NULL; i++)
+	for (uint32_t i = 0; i < p->server_count && servers != NULL; i++) {
 		json_array_append_new(servers, settings_to_json(&server_settings, &p->servers[i]));
+		give_way_each(64, i);
+	}
 	json_t *out = settings_to_json(&pool_settings, p);
 	put(&out, "servers", servers);
 	return out;
@@ -102,7 +105,10 @@ static void transition_free(struct transition **t)
 static void pool_fini(struct pool_spec *p)
 {
 	transition_free(&p->transition);
-	for (uint32_t i = 0; i < p->server_count; i++) server_fini(&p->servers[i]);
+	for (uint32_t i = 0; i < p->server_count; i++) {
+		server_fini(&p->servers[i]);
+		give_way_each(256, i);
+	}
 	free(p->servers);
 	free(p->name);
 	settings_fini(&pool_settings, p);
@@ -128,8 +134,10 @@ static bool pool_copy(struct pool_spec *to, const struct pool_spec *from)
 	to->server_count = 0;
 	to->servers = calloc(from->server_count, sizeof(*to->servers));
 	if (!good || to->name == NULL || to->servers == NULL) return false;
-	for (uint32_t i = 0; i < from->server_count; i++, to->server_count++)
+	for (uint32_t i = 0; i < from->server_count; i++, to->server_count++) {
 		if (!server_copy(&to->servers[i], &from->servers[i])) good = false;
+		give_way_each(256, i);
+	}
 	if (from->transition == NULL) return good;
 	to->transition = transition_copy(from->transition);
 	return good && to->transition != NULL;

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "common/giveway.h"
 #include "common/topology_routes.h"
 
 /* What people use each distribution with; the key hash of the program that it reproduces. */
@@ -101,7 +102,10 @@ void pool_read_servers(struct pool_spec *p, const struct node *at, const struct 
 		return;
 	}
 	p->server_count = count;
-	for (uint32_t i = 0; i < count; i++) read(nodes[i], &p->servers[i], r);
+	for (uint32_t i = 0; i < count; i++) {
+		read(nodes[i], &p->servers[i], r);
+		give_way_each(64, i);
+	}
 	pool_check_ring_names(p, nodes, r);
 	pool_check_weights(p, at, r);
 }

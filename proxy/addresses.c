@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "common/clock.h"
+#include "common/giveway.h"
 #include "common/log.h"
 #include "common/resolver.h"
 
@@ -94,6 +95,7 @@ static void addresses_want_pool(struct addresses *a, const struct pool_spec *poo
 		struct address *x = addresses_find(a, s->host, s->port);
 		if (!x) x = addresses_add(a, s->host, s->port);
 		x->wanted = a->round;
+		give_way_each(64, i);
 	}
 }
 

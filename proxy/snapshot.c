@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/giveway.h"
 #include "common/topology_ring.h"
 #include "proxy/routes/dual.h"
 #include "proxy/routes/fence.h"
@@ -142,6 +143,7 @@ static enum err pool_build(struct snapshot *s, struct server_pool *p, const stru
 		in->resolve(in->ctx, server->spec, &server->addr);
 		server->id = identity_of(in->identities, spec, server, p->lanes);
 		server->stats = stats_server_get(p->stats, server->spec->ring_name);
+		give_way_each(32, i);
 	}
 	return pool_build_ring(p, where_out);
 }

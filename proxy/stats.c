@@ -146,29 +146,26 @@ uint64_t stats_pool_commands(const struct stats_pool *p, uint32_t op_id)
 
 struct stats_server *stats_server_get(struct stats_pool *p, const char *ring_name)
 {
-	struct stats_server **at = &p->servers;
-	while (*at && strcmp((*at)->name, ring_name) != 0) at = &(*at)->next;
-	if (!*at) {
-		*at = stats_alloc(1, sizeof(**at));
-		(*at)->name = stats_strdup(ring_name);
-		(*at)->slots = stats_alloc(p->workers, sizeof(*(*at)->slots));
-		(*at)->pool = p;
-		p->refs++; /* its slots are as many as the pool's, its place is in the pool's list
+	struct stats_server *s;
+	HASH_FIND_STR(p->servers, ring_name, s);
+	if (!s) {
+		s = stats_alloc(1, sizeof(*s));
+		s->name = stats_strdup(ring_name);
+		s->slots = stats_alloc(p->workers, sizeof(*s->slots));
+		s->pool = p;
+		p->refs++; /* its slots are as many as the pool's, its place is in the pool's table
 			    */
+		HASH_ADD_KEYPTR(hh, p->servers, s->name, strlen(s->name), s);
 	}
-	(*at)->refs++;
-	return *at;
+	s->refs++;
+	return s;
 }
 
 void stats_server_unref(struct stats_server *s)
 {
 	if (!s || --s->refs > 0) return;
 	struct stats_pool *p = s->pool;
-	for (struct stats_server **at = &p->servers; *at; at = &(*at)->next) {
-		if (*at != s) continue;
-		*at = s->next;
-		break;
-	}
+	HASH_DEL(p->servers, s);
 	if (p->owner) p->owner->retired_total += stats_server_sum(s, SERVER_connects);
 	free(s->slots);
 	free(s->name);
@@ -208,7 +205,7 @@ struct stats_connections stats_connections(const struct stats *s)
 	for (const struct stats_pool *p = s->pools; p; p = p->next) {
 		c.current += stats_pool_sum(p, POOL_client_connections);
 		c.total += stats_pool_sum(p, POOL_client_accepted);
-		for (const struct stats_server *v = p->servers; v; v = v->next) {
+		for (const struct stats_server *v = p->servers; v; v = v->hh.next) {
 			c.current += stats_server_sum(v, SERVER_server_connections);
 			c.total += stats_server_sum(v, SERVER_connects);
 		}

@@ -10,6 +10,7 @@
 
 #include "common/codec.h"
 #include "common/hist.h"
+#include "common/memory.h"
 #include "common/metric.h"
 
 /* clang-format off */
@@ -64,10 +65,10 @@ struct stats;
 struct stats_pool {
 	char *name;
 	const struct codec *codec;
-	struct pool_slot *slots; /* [worker] */
-	struct stats_pool *next; /* private to stats.c from here */
-	struct stats_server *servers;
-	struct stats *owner; /* NULL: replaced, or the registry is gone */
+	struct pool_slot *slots;      /* [worker] */
+	struct stats_pool *next;      /* private to stats.c from here */
+	struct stats_server *servers; /* in the order they came: hh.next */
+	struct stats *owner;	      /* NULL: replaced, or the registry is gone */
 	uint32_t workers;
 	uint32_t refs;
 };
@@ -75,7 +76,7 @@ struct stats_pool {
 struct stats_server {
 	char *name;		   /* ring name */
 	struct server_slot *slots; /* [worker]  */
-	struct stats_server *next; /* private to stats.c from here */
+	UT_hash_handle hh;	   /* private to stats.c from here: by name, in its pool */
 	struct stats_pool *pool;
 	uint32_t refs;
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/giveway.h"
 #include "common/prom.h"
 #include "proxy/stats_priv.h"
 
@@ -70,7 +71,11 @@ static void put_pool(struct scratch *out, const struct stats_pool *p)
 		put_key(out, "cmd_", p->codec->op(id)->name);
 		scratch_put_u64(out, n);
 	}
-	for (const struct stats_server *s = p->servers; s; s = s->next) put_server(out, s);
+	uint64_t servers = 0;
+	for (const struct stats_server *s = p->servers; s; s = s->hh.next) {
+		put_server(out, s);
+		give_way_each(16, servers++);
+	}
 	scratch_puts(out, SLICE("}"));
 }
 

@@ -1,5 +1,6 @@
 /* Prometheus text format 0.0.4. A family's samples must stand together under one HELP and TYPE,
  * hence family by family, and pools inside. */
+#include "common/giveway.h"
 #include "common/prom.h"
 #include "common/usage.h"
 #include "proxy/stats_priv.h"
@@ -9,6 +10,7 @@ struct prom_writer {
 	const struct stats_process *process;
 	struct usage usage;
 	struct scratch *out;
+	uint64_t servers; /* written so far */
 };
 
 /* Upper edges in microseconds: what dashboards ask for, from below a LAN round trip to where
@@ -216,10 +218,16 @@ static void emit_client_errors(struct prom_writer *w, const struct prom_family *
 
 /* --- servers ---------------------------------------------------------------------------------- */
 
+/* There may be thousands, while workers serve. */
+static void prom_server_done(struct prom_writer *w)
+{
+	give_way_each(16, w->servers++);
+}
+
 static void emit_server_up(struct prom_writer *w, const struct prom_family *f)
 {
 	for (const struct stats_pool *p = w->stats->pools; p; p = p->next) {
-		for (const struct stats_server *s = p->servers; s; s = s->next) {
+		for (const struct stats_server *s = p->servers; s; s = s->hh.next) {
 			prom_series(w->out, f->name, "", "pool", p->name, "server", s->name, NULL);
 			prom_value(w->out, stats_server_sum(s, SERVER_tko_workers) == 0);
 		}
@@ -239,13 +247,14 @@ static const struct {
 static void emit_server_errors(struct prom_writer *w, const struct prom_family *f)
 {
 	for (const struct stats_pool *p = w->stats->pools; p; p = p->next) {
-		for (const struct stats_server *s = p->servers; s; s = s->next) {
+		for (const struct stats_server *s = p->servers; s; s = s->hh.next) {
 			for (size_t k = 0; k < sizeof(server_errors) / sizeof(server_errors[0]);
 			     k++) {
 				prom_series(w->out, f->name, "", "pool", p->name, "server", s->name,
 					    "kind", server_errors[k].kind, NULL);
 				prom_value(w->out, stats_server_sum(s, server_errors[k].metric));
 			}
+			prom_server_done(w);
 		}
 	}
 }
@@ -254,10 +263,11 @@ static void emit_server_latency(struct prom_writer *w, const struct prom_family 
 {
 	struct hist h;
 	for (const struct stats_pool *p = w->stats->pools; p; p = p->next) {
-		for (const struct stats_server *s = p->servers; s; s = s->next) {
+		for (const struct stats_server *s = p->servers; s; s = s->hh.next) {
 			stats_server_latency(s, &h);
 			prom_hist(w->out, f->name, &h, server_edges_us, SERVER_EDGES, p->name,
 				  s->name);
+			prom_server_done(w);
 		}
 	}
 }
@@ -343,9 +353,10 @@ static void prom_server_row(struct prom_writer *w, enum server_metric m, struct 
 {
 	prom_row_head(w, "server", &stats_server_metrics[m], name);
 	for (const struct stats_pool *p = w->stats->pools; p; p = p->next) {
-		for (const struct stats_server *s = p->servers; s; s = s->next) {
+		for (const struct stats_server *s = p->servers; s; s = s->hh.next) {
 			prom_series(w->out, name->p, "", "pool", p->name, "server", s->name, NULL);
 			prom_value(w->out, stats_server_sum(s, m));
+			prom_server_done(w);
 		}
 	}
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/json_text.h"
 #include "common/log.h"
 #include "common/saved.h"
 
@@ -21,9 +22,10 @@ enum err topology_file_save(const struct proxy_spec *spec, const struct topology
 	char *path = topology_file_path(spec);
 	if (!path) return ERR_NONE;
 	json_t *doc = topology_to_json(t);
-	char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-	enum err e = text ? saved_write(path, slice_of(text), where_out) : ERR_NOMEM;
-	free(text);
+	struct scratch text = { 0 };
+	if (doc) json_text_write(doc, JSON_COMPACT | JSON_SORT_KEYS, &text);
+	enum err e = doc ? saved_write(path, scratch_slice(&text), where_out) : ERR_NOMEM;
+	scratch_fini(&text);
 	json_decref(doc);
 	free(path);
 	return e;
@@ -45,7 +47,8 @@ static struct topology *topology_file_read(const char *path, enum saved_generati
 	json_error_t ignored;
 	enum err e = saved_read(path, g, &body, age_s_out, &at);
 	if (e == ERR_NONE) {
-		json_t *doc = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, &ignored);
+		json_t *doc =
+		    json_text_read(scratch_slice(&body), JSON_REJECT_DUPLICATES, &ignored);
 		snprintf(at.why, sizeof(at.why), "it is no JSON");
 		if (doc) e = topology_from_json(doc, &t, &at);
 		else e = ERR_INVALID;

@@ -29,38 +29,61 @@ static void view_on_unused(struct view *v)
 	free(v);
 }
 
-/* Destinations by server id, for the time of one adoption. */
 struct dest_entry {
 	uint64_t id;
 	struct dest *dest;
 	UT_hash_handle hh;
 };
 
+/* The destinations of the view before and of the one being made, by server id, for the time of one
+ * adoption. Most servers stay where they were in their lists: only the first that does not has
+ * the table filled. */
 struct dest_index {
+	const struct view *old; /* or NULL */
+	uint32_t guess;		/* its place there, if nothing came or went */
+	struct view *fresh;
+	uint32_t fresh_count; /* its destinations so far                */
 	struct dest_entry *by_id, *entries;
 	uint32_t count;
 };
 
-static struct dest *dest_index_find(const struct dest_index *index, uint64_t id)
-{
-	struct dest_entry *e;
-	HASH_FIND(hh, index->by_id, &id, sizeof(id), e);
-	return e ? e->dest : NULL;
-}
-
 static void dest_index_add(struct dest_index *index, struct dest *d)
 {
-	if (dest_index_find(index, d->id)) return;
-	struct dest_entry *e = &index->entries[index->count++];
+	struct dest_entry *e;
+	HASH_FIND(hh, index->by_id, &d->id, sizeof(d->id), e);
+	if (e) return;
+	e = &index->entries[index->count++];
 	e->id = d->id;
 	e->dest = d;
 	HASH_ADD(hh, index->by_id, id, sizeof(e->id), e);
+}
+
+static void dest_index_fill(struct dest_index *index)
+{
+	uint32_t old_count = index->old ? index->old->dest_count : 0;
+	index->entries = calloc(old_count + index->fresh->dest_count, sizeof(*index->entries));
+	if (!index->entries) abort();
+	for (uint32_t i = 0; i < old_count; i++) dest_index_add(index, index->old->dests[i]);
+	for (uint32_t i = 0; i < index->fresh_count; i++)
+		dest_index_add(index, index->fresh->dests[i]);
+}
+
+static struct dest *dest_index_find(struct dest_index *index, uint64_t id)
+{
+	const struct view *old = index->old;
+	if (old && index->guess < old->dest_count && old->dests[index->guess]->id == id)
+		return old->dests[index->guess++];
+	if (!index->entries) dest_index_fill(index);
+	struct dest_entry *e;
+	HASH_FIND(hh, index->by_id, &id, sizeof(id), e);
+	return e ? e->dest : NULL;
 }
 
 static void view_add_pool(struct view *v, struct dest_index *index, const struct server_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->spec->server_count; i++) {
 		const struct pool_server *server = &pool->servers[i];
+		index->fresh_count = pool->dest_base + i;
 		struct dest *d = dest_index_find(index, server->id);
 		if (d) dest_ref(d);
 		else dest_index_add(index, d = dest_new(v->core, pool, server));
@@ -73,20 +96,16 @@ static void view_add_pool(struct view *v, struct dest_index *index, const struct
 
 static struct view *worker_new_view(struct worker *w, struct snapshot *s)
 {
-	const struct view *old = w->view;
-	uint32_t old_count = old ? old->dest_count : 0;
-	struct dest_index index = { .entries = calloc(old_count + s->dest_count + 1,
-						      sizeof(*index.entries)) };
 	struct view *v = calloc(1, sizeof(*v));
 	struct dest **dests = calloc(s->dest_count + 1, sizeof(*dests));
-	if (!v || !dests || !index.entries) abort();
+	struct dest_index index = { .old = w->view, .fresh = v };
+	if (!v || !dests) abort();
 	*v = (struct view){ .snapshot = s,
 			    .dests = dests,
 			    .dest_count = s->dest_count,
 			    .refs = 1,
 			    .on_unused = view_on_unused,
 			    .core = &w->core };
-	for (uint32_t i = 0; i < old_count; i++) dest_index_add(&index, old->dests[i]);
 	for (uint32_t p = 0; p < s->pool_count; p++) view_add_pool(v, &index, &s->pools[p]);
 	HASH_CLEAR(hh, index.by_id);
 	free(index.entries);

@@ -33,17 +33,23 @@ class Control:
         self.id = 0
 
     def call(self, method, **params):
-        return self.calls([(method, params)])[0]
+        return self.ask(self.request(method, **params))
 
     def calls(self, requests):
         """Many at once: [(method, params)] -> [result]."""
-        first = self.id + 1
-        lines = []
-        for method, params in requests:
-            self.id += 1
-            lines.append(json.dumps({"id": self.id, "method": method, "params": params}))
-        self.sock.sendall(("\n".join(lines) + "\n").encode())
-        return [self.answer(i) for i in range(first, self.id + 1)]
+        written = [self.request(method, **params) for method, params in requests]
+        self.sock.sendall(b"".join(line for _, line in written))
+        return [self.answer(number) for number, _ in written]
+
+    def request(self, method, **params):
+        """(its number, its line), to be sent later by ask()."""
+        self.id += 1
+        line = json.dumps({"id": self.id, "method": method, "params": params})
+        return self.id, line.encode() + b"\n"
+
+    def ask(self, request):
+        self.sock.sendall(request[1])
+        return self.answer(request[0])
 
     def answer(self, expected):
         while True:
