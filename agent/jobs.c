@@ -80,9 +80,11 @@ static void job_end(struct job *b, bool ok, const char *why)
 {
 	struct jobs *j = b->jobs;
 	b->state = ok ? JOB_DONE : JOB_FAILED;
-	snprintf(b->why, sizeof(b->why), "%s", why);
+	snprintf(b->why, sizeof(b->why), "%s", why); /* theirs, who go now */
+	mover_free(&b->mover);
+	jobs_check_free(&b->check);
 	b->retry_us = clock_now_us() + job_retry_ms(b) * 1000ull;
-	if (!ok) log_warn("%s: %s", transition_job_name(b->kind), why);
+	if (!ok) log_warn("%s: %s", transition_job_name(b->kind), b->why);
 	/* Something was left behind: the mover has to go through it once more. */
 	if (!ok && b->kind == JOB_EMPTY) j->job[JOB_MOVE].state = JOB_IDLE;
 	j->events.on_change(j->events.ctx, NULL);
@@ -145,7 +147,6 @@ static void mover_on_big_key(void *ctx, const struct mover_big_key *big)
 static void mover_on_done(void *ctx, bool ok, const char *why)
 {
 	struct job *b = ctx;
-	mover_free(&b->mover);
 	if (ok && mover_jobs[b->kind].done) failpoint(mover_jobs[b->kind].done);
 	job_end(b, ok, why);
 }
@@ -244,7 +245,6 @@ static void scrub_on_marked(void *ctx, bool ok, const char *why)
 static void check_on_done(void *ctx, bool ok, bool promote, const char *why)
 {
 	struct job *b = ctx;
-	jobs_check_free(&b->check);
 	b->jobs->promote = promote;
 	if (ok) failpoint("check done");
 	job_end(b, ok, why);
