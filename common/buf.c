@@ -117,7 +117,7 @@ struct buf *buf_grow(struct buf *b, size_t size)
 
 struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes, struct slice *held_out)
 {
-	if (in && bytes.n >= BUF_REF_MIN && bytes.n * 4 >= in->cap) {
+	if (in && bytes.n >= BUF_REF_MIN && buf_is_fair(in, bytes.n)) {
 		*held_out = bytes;
 		return buf_ref(in);
 	}
@@ -128,15 +128,21 @@ struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes, str
 	return copy;
 }
 
+static void outq_append(struct outq *q, struct seg *s)
+{
+	s->next = NULL;
+	if (q->tail) q->tail->next = s;
+	else q->head = s;
+	q->tail = s;
+	q->bytes += s->len;
+}
+
 static struct seg *outq_push(struct buf_pool *p, struct outq *q, struct buf *b, uint32_t off,
 			     uint32_t len, bool own)
 {
 	struct seg *s = freelist_get(&p->segs);
 	*s = (struct seg){ .buf = b, .off = off, .len = len, .own = own };
-	if (q->tail) q->tail->next = s;
-	else q->head = s;
-	q->tail = s;
-	q->bytes += len;
+	outq_append(q, s);
 	return s;
 }
 
@@ -155,7 +161,16 @@ const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, siz
 
 void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes)
 {
-	outq_push(p, q, buf_ref(b), (uint32_t)(bytes.p - b->data), (uint32_t)bytes.n, false);
+	struct seg *s = q->tail;
+	uint32_t at = (uint32_t)(bytes.p - b->data);
+	if (s && s->buf == b && !s->own && s->off + s->len == at) {
+		s->len += (uint32_t)bytes.n;
+		q->bytes += bytes.n;
+		return;
+	}
+	s = outq_push(p, q, buf_ref(b), at, (uint32_t)bytes.n, false);
+	s->pins = !buf_is_fair(b, bytes.n);
+	q->pins += s->pins;
 }
 
 void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes, size_t chunk)
@@ -169,6 +184,7 @@ static void outq_drop_head(struct buf_pool *p, struct outq *q)
 	struct seg *s = q->head;
 	q->head = s->next;
 	if (!q->head) q->tail = NULL;
+	q->pins -= s->pins;
 	buf_unref(s->buf);
 	freelist_put(&p->segs, s);
 }
@@ -187,7 +203,25 @@ void outq_move(struct buf_pool *p, struct outq *to, struct outq *from, size_t ch
 	else to->head = from->head;
 	to->tail = from->tail;
 	to->bytes += from->bytes;
+	to->pins += from->pins;
 	*from = (struct outq){ 0 };
+}
+
+void outq_settle(struct buf_pool *p, struct outq *q, size_t chunk)
+{
+	if (q->pins == 0) return;
+	struct outq settled = { 0 };
+	while (q->head) {
+		struct seg *s = q->head;
+		if (s->pins) {
+			outq_copy(p, &settled, s->buf->data + s->off, s->len, chunk);
+			outq_drop_head(p, q);
+		} else {
+			q->head = s->next;
+			outq_append(&settled, s);
+		}
+	}
+	*q = settled;
 }
 
 int outq_iov(const struct outq *q, struct iovec *iov, int max)

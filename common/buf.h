@@ -6,7 +6,9 @@
  * reading them while the owner appends behind.
  *
  * An outq is a chain of segments, each a range of a buf. Small pieces are copied together into a
- * chunk of the queue's own (one memcpy costs less than an iovec); large ones are referenced.
+ * chunk of the queue's own (one memcpy costs less than an iovec); large ones are referenced. A
+ * segment that references a small part of a large buf pins the rest of it: fine for the moment
+ * until it is written; a queue that has to wait is settled first.
  *
  * Threads: one. Errors: none; running out of memory aborts, as every caller is bounded.
  */
@@ -22,7 +24,8 @@ enum {
 	BUF_CLASSES = 6,
 	BUF_SMALL = 448,       /* usable bytes of the smallest class        */
 	BUF_READ = 65536 - 64, /* usable bytes of a worker's read buffer    */
-	BUF_REF_MIN = 8192,    /* from here on bytes are referenced, not copied */
+	BUF_REF_MIN = 1027,    /* from here on bytes are referenced, not copied: more than 1 KiB
+				  and its line end */
 };
 
 struct buf_pool;
@@ -43,12 +46,14 @@ struct seg {
 	struct seg *next;
 	struct buf *buf; /* one reference */
 	uint32_t off, len;
-	bool own; /* the queue may append to the buf behind this segment */
+	bool own;  /* the queue may append to the buf behind this segment */
+	bool pins; /* keeps far more than its own bytes                   */
 };
 
 struct outq {
 	struct seg *head, *tail;
 	size_t bytes;
+	uint32_t pins; /* segments that do */
 };
 
 struct buf_pool {
@@ -85,6 +90,12 @@ static inline void buf_unref(struct buf *b)
 	if (--b->refs == 0) buf_release(b);
 }
 
+/* Are `n` bytes of it reason enough to keep it? */
+static inline bool buf_is_fair(const struct buf *b, size_t n)
+{
+	return n * 4 >= b->cap;
+}
+
 static inline size_t buf_room(const struct buf *b)
 {
 	return b->cap - b->len;
@@ -100,10 +111,12 @@ struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes,
  * now lie, contiguous, when `n` fits one chunk. */
 const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
 		      size_t chunk);
-/* Append bytes of `b` without copying. */
+/* Append bytes of `b` without copying. Right behind the last ones they only make these longer. */
 void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes);
 /* Append bytes that may lie in `in` (or NULL): by reference when they are many. */
 void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes, size_t chunk);
+/* Copy what pins: the queue has to wait for longer than this turn. */
+void outq_settle(struct buf_pool *p, struct outq *q, size_t chunk);
 /* Move everything of `from` behind `to`; small amounts are copied together. */
 void outq_move(struct buf_pool *p, struct outq *to, struct outq *from, size_t chunk);
 /* Fill up to `max` iovecs from the front; returns how many. */

@@ -17,6 +17,7 @@ enum {
 	CORK_BYTES = 16384, /* a batch of replies that is worth sending by itself */
 	CORK_US = 1000,
 	LINGER_S = 2,
+	SPARED_REPLY = 8192,	   /* bytes; smaller ones are let pass when memory is short */
 	SLOWEST_BYTES_PER_MS = 16, /* a client that sends faster than this is not stuck */
 };
 
@@ -109,7 +110,9 @@ static void client_write_answer(struct client *c, struct request *req, const str
 	if ((req->flags & (REQ_NOREPLY | REQ_QUIET)) && client_is_quiet(req, a)) return;
 	size_t n = a->chain ? a->chain->bytes : a->bytes.n;
 	/* Not reading has not been enough: then an error rather than the memory of others. */
-	enum err e = n >= BUF_REF_MIN && client_memory_is_short(c) ? ERR_NOMEM : a->err;
+	enum err e = n >= SPARED_REPLY && client_memory_is_short(c) ? ERR_NOMEM : a->err;
+	/* To be written in this turn; or it waits, for the replies before it or for the client. */
+	bool leaves = q == &c->out && !(c->flags & CLIENT_BLOCKED);
 	if (e) {
 		scratch_clear(&core->text);
 		req->pool->codec->encode_failure(req->info, e, a->server, req->pool->spec->on_error,
@@ -117,11 +120,11 @@ static void client_write_answer(struct client *c, struct request *req, const str
 		outq_copy(&core->bufs, q, core->text.p, core->text.n, client_chunk(q));
 	} else if (a->chain) {
 		outq_move(&core->bufs, q, a->chain, client_chunk(q));
+		if (!leaves) outq_settle(&core->bufs, q, client_chunk(q));
 	} else {
-		/* By reference only when the bytes are a fair part of what they would keep. */
-		bool fair = a->buf && a->bytes.n * 4 >= a->buf->cap;
-		outq_put(&core->bufs, q, fair ? a->buf : NULL, a->bytes,
-			 q == &c->out ? client_chunk(q) : a->bytes.n);
+		bool refer = a->buf && (leaves || buf_is_fair(a->buf, n));
+		outq_put(&core->bufs, q, refer ? a->buf : NULL, a->bytes,
+			 q == &c->out ? client_chunk(q) : n);
 	}
 }
 
@@ -455,7 +458,8 @@ static size_t client_parse_one(struct client *c, struct buf *b, const char *data
 static void client_parse(struct client *c, struct buf *b, struct parse_resume resume)
 {
 	struct core *core = c->core;
-	size_t at = 0;
+	const size_t start = inbuf_at(core, b);
+	size_t at = start;
 	while (at < b->len && !(c->flags & CLIENT_CLOSING)) {
 		if (c->skip > 0) {
 			size_t n = b->len - at < c->skip ? b->len - at : c->skip;
@@ -475,7 +479,7 @@ static void client_parse(struct client *c, struct buf *b, struct parse_resume re
 		if (b != core->rbuf) buf_unref(b);
 		return;
 	}
-	uint32_t since_s = at == 0 && b->since_s ? b->since_s : client_now_s(c);
+	uint32_t since_s = at == start && b->since_s ? b->since_s : client_now_s(c);
 	inbuf_keep(core, b, at, resume.need, &c->in);
 	if (!c->in) return;
 	memcpy(c->in->note, &resume, sizeof(resume));
@@ -530,7 +534,7 @@ static void client_on_read(struct client *c)
 static void client_on_linger(struct client *c)
 {
 	struct buf *b = core_read_buffer(c->core);
-	ssize_t got = io_read(io_watch_fd(&c->watch), b->data, buf_room(b));
+	ssize_t got = io_read(io_watch_fd(&c->watch), b->data + b->len, buf_room(b));
 	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) client_close(c);
 }
 
@@ -548,6 +552,7 @@ static bool client_send(struct client *c)
 			short read =
 			    c->flags & (CLIENT_PAUSED | CLIENT_CLOSING) ? IO_NONE : IO_READ;
 			c->flags |= CLIENT_BLOCKED;
+			outq_settle(&c->core->bufs, &c->out, client_chunk(&c->out));
 			io_watch_set(&c->watch, (short)(read | IO_WRITE));
 			return false;
 		}

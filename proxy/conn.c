@@ -279,9 +279,11 @@ static size_t conn_chunk(const struct outq *q)
 	return q->bytes == 0 ? BUF_SMALL : q->bytes < CONN_CHUNK ? CONN_CHUNK : CONN_BIG_CHUNK;
 }
 
-static void conn_put(struct conn *c, struct request *req, struct slice bytes)
+/* kept: until the reply, which may take long. */
+static void conn_put(struct conn *c, struct request *req, struct slice bytes, bool kept)
 {
 	struct buf *in = buf_contains(req->in, bytes) ? req->in : NULL;
+	if (kept && in && !buf_is_fair(in, bytes.n)) in = NULL;
 	outq_put(&c->core->bufs, &c->out, in, bytes, conn_chunk(&c->out));
 }
 
@@ -299,7 +301,7 @@ void conn_queue(struct conn *c, struct request *req)
 	struct core *core = c->core;
 	req->queued_at = c->queued_bytes;
 	c->queued_bytes += req->head.n + req->body.n;
-	conn_put(c, req, req->head);
+	conn_put(c, req, req->head, req->info->keep_sent);
 	if (req->info->keep_sent) {
 		const struct seg *s = c->out.tail;
 		req->sent =
@@ -307,7 +309,7 @@ void conn_queue(struct conn *c, struct request *req)
 		req->sent_buf = buf_ref(s->buf);
 		if (req->info->tags) conn_tag(c, req);
 	}
-	conn_put(c, req, req->body);
+	conn_put(c, req, req->body, false);
 	uint32_t timeout_ms = c->dest->pool->spec->timeout_ms;
 	if (!req->deadline_us && timeout_ms)
 		req->deadline_us = core_now(core) + timeout_ms * 1000ull;
@@ -325,6 +327,12 @@ void conn_queue(struct conn *c, struct request *req)
 	conn_mark_dirty(c);
 }
 
+/* What is queued has to wait. */
+static void conn_settle(struct conn *c)
+{
+	outq_settle(&c->core->bufs, &c->out, conn_chunk(&c->out));
+}
+
 /* Everything queued has left. */
 static void conn_all_sent(struct conn *c)
 {
@@ -335,7 +343,9 @@ static void conn_all_sent(struct conn *c)
 
 void conn_flush(struct conn *c)
 {
-	if (c->state == CONN_CONNECTING || c->state == CONN_CLOSED) return;
+	if (c->state == CONN_CLOSED) return;
+	if (c->state != CONN_READY && c->state != CONN_QUARANTINE) conn_settle(c);
+	if (c->state == CONN_CONNECTING) return;
 	struct outq *q = c->state == CONN_GREETING ? &c->hello : &c->out;
 	while (q->bytes > 0) {
 		struct iovec iov[CONN_IOV];
@@ -344,6 +354,7 @@ void conn_flush(struct conn *c)
 		if (sent < 0) {
 			if (errno == EINTR) continue;
 			if (errno == EAGAIN) {
+				conn_settle(c);
 				io_watch_set(&c->watch, IO_READ | IO_WRITE);
 				return;
 			}
@@ -497,7 +508,7 @@ static void conn_on_read(struct conn *c)
 		return;
 	}
 	if (c->state != CONN_GREETING) conn_count(c, SERVER_response_bytes, (uint64_t)got);
-	size_t at = 0;
+	size_t at = inbuf_at(c->core, b);
 	while (at < b->len && c->state != CONN_CLOSED) {
 		size_t n = conn_parse_one(c, b, b->data + at, b->len - at);
 		if (n == 0) break;

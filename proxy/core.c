@@ -4,7 +4,8 @@
 #include "proxy/request.h"
 
 enum {
-	SWEEP_US = 10000, /* how finely timeouts are kept */
+	SWEEP_US = 10000,	      /* how finely timeouts are kept */
+	READ_ROOM_MIN = BUF_READ / 2, /* with less, another buffer is worth its cold cache lines */
 };
 
 /* One timer for all timeouts of a worker; it stops when nothing is awaited. */
@@ -104,11 +105,14 @@ void core_close_conns(struct core *core)
 
 struct buf *core_read_buffer(struct core *core)
 {
-	if (core->rbuf && core->rbuf->refs > 1) {
-		buf_unref(core->rbuf);
-		core->rbuf = NULL;
+	struct buf *b = core->rbuf;
+	bool in_use = b && b->refs > 1;
+	if (in_use && buf_room(b) < READ_ROOM_MIN) {
+		buf_unref(b);
+		b = NULL;
 	}
-	if (!core->rbuf) core->rbuf = buf_get(&core->bufs, BUF_READ);
-	core->rbuf->len = 0;
-	return core->rbuf;
+	if (!b) core->rbuf = b = buf_get(&core->bufs, BUF_READ);
+	else if (!in_use) b->len = 0;
+	core->rbuf_at = b->len;
+	return b;
 }

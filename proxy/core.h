@@ -42,7 +42,8 @@ struct core {
 	struct parser parser;
 	struct scratch text;  /* replies and requests being composed                         */
 	struct scratch aside; /* the same, while `text` is in use: handshakes and probes     */
-	struct buf *rbuf;     /* what is read from a socket lands here first                 */
+	struct buf *rbuf;     /* what is read from a socket lands here first ...             */
+	uint32_t rbuf_at;     /* ... from here on                                            */
 	uint64_t buffer_max;  /* above it no client is read; 0: no limit                     */
 
 	struct conn *dirty_conns;	/* have bytes to send at the end of this turn   */
@@ -112,8 +113,8 @@ void core_close_conns(struct core *core);
  * `settle` sees to `ready` and to dirty_clients. */
 void core_end_turn(struct core *core, void (*settle)(struct core *core));
 
-/* The read buffer, empty and ours alone. Bytes parsed from it may be kept by reference; then the
- * next call finds another one. */
+/* The read buffer; what is read goes behind its len, which is rbuf_at then. Bytes parsed from it
+ * may be kept by reference: the next call leaves them alone. */
 struct buf *core_read_buffer(struct core *core);
 
 #endif

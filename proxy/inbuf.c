@@ -23,8 +23,8 @@ struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need
 		b = core_read_buffer(core);
 		b->since_s = own ? own->since_s : 0;
 		if (own) {
-			memcpy(b->data, own->data, own->len);
-			b->len = own->len;
+			memcpy(b->data + b->len, own->data, own->len);
+			b->len += own->len;
 		}
 	}
 	size_t room = buf_room(b);
@@ -32,7 +32,10 @@ struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need
 	if (direct && need > b->len && need - b->len < room) room = need - b->len;
 	ssize_t got = io_read(fd, b->data + b->len, room);
 	*got_out = got;
-	if (got <= 0) return NULL;
+	if (got <= 0) {
+		if (!direct) b->len = core->rbuf_at;
+		return NULL;
+	}
 	b->len += (uint32_t)got;
 	if (own && !direct) buf_unref(own);
 	*kept = NULL;

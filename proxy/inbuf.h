@@ -13,10 +13,16 @@
 enum { INBUF_SMALL = 4096, INBUF_LARGE = 16384 };
 
 /* Read once. *kept is the rest of last time (or NULL) and is taken; on success the returned buf
- * holds everything unparsed, from data[0] to data[len), and must be given to inbuf_keep(). `need`
- * is how many bytes the message at its start is known to have, or 0.
+ * holds everything unparsed, from data[inbuf_at()] to data[len), and must be given to
+ * inbuf_keep(). `need` is how many bytes the message at its start is known to have, or 0.
  * NULL: nothing was read; *got_out is 0 (end of stream) or -1 (errno), and *kept is untouched. */
 struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need, ssize_t *got_out);
+
+/* Where in `b` that inbuf_read() returned, or that was kept, unparsed bytes begin. */
+static inline size_t inbuf_at(const struct core *core, const struct buf *b)
+{
+	return b == core->rbuf ? core->rbuf_at : 0;
+}
 
 /* Keep data[parsed..len) of `b` for next time, in *kept; nothing when all was parsed. `b` is void
  * afterwards unless it was kept or is referenced elsewhere. */

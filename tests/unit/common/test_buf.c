@@ -239,6 +239,78 @@ START_TEST(large_pieces_are_referenced)
 }
 END_TEST
 
+START_TEST(what_lies_together_is_one_piece)
+{
+	struct outq q = { 0 };
+	struct buf *b = buf_with("onetwothree");
+	outq_ref(&pool, &q, b, (struct slice){ b->data, 3 });
+	outq_ref(&pool, &q, b, (struct slice){ b->data + 3, 3 });
+	ck_assert_uint_eq(b->refs, 2);
+	struct iovec iov[4];
+	ck_assert_int_eq(outq_iov(&q, iov, 4), 1);
+	outq_ref(&pool, &q, b, (struct slice){ b->data + 8, 3 }); /* not behind them */
+	ck_assert_int_eq(outq_iov(&q, iov, 4), 2);
+	outq_holds(&q, "onetworee");
+	outq_clear(&pool, &q);
+	ck_assert_uint_eq(b->refs, 1);
+	buf_unref(b);
+}
+END_TEST
+
+/* What a queue that has to wait keeps of a large buf is copied, in its place, and the buf let go;
+ * what is a good part of its buf stays. */
+START_TEST(a_settled_queue_pins_nothing)
+{
+	struct outq q = { 0 };
+	struct buf *large = buf_get(&pool, BUF_READ), *fair = buf_with("fair");
+	memcpy(large->data, "first second", 12);
+	large->len = BUF_READ;
+	outq_settle(&pool, &q, BUF_SMALL); /* nothing there */
+	outq_copy(&pool, &q, "own ", 4, BUF_SMALL);
+	outq_ref(&pool, &q, large, (struct slice){ large->data, 6 });
+	outq_ref(&pool, &q, fair, (struct slice){ fair->data, fair->cap });
+	q.tail->len = 4;
+	q.bytes -= fair->cap - 4;
+	outq_ref(&pool, &q, large, (struct slice){ large->data + 6, 6 });
+	ck_assert_uint_eq(q.pins, 2);
+	outq_holds(&q, "own first fairsecond");
+	outq_consume(&pool, &q, 6);
+	outq_settle(&pool, &q, BUF_SMALL);
+	ck_assert_uint_eq(q.pins, 0);
+	ck_assert_uint_eq(large->refs, 1);
+	ck_assert_uint_eq(fair->refs, 2);
+	outq_holds(&q, "rst fairsecond");
+	ck_assert_uint_eq(q.bytes, 14);
+	outq_copy(&pool, &q, "!", 1, BUF_SMALL);
+	outq_holds(&q, "rst fairsecond!");
+	outq_clear(&pool, &q);
+	ck_assert_uint_eq(fair->refs, 1);
+	buf_unref(fair);
+	buf_unref(large);
+}
+END_TEST
+
+START_TEST(what_pins_is_counted_wherever_it_goes)
+{
+	struct outq to = { 0 }, from = { 0 };
+	struct buf *large = buf_get(&pool, BUF_READ);
+	large->len = BUF_READ;
+	memset(large->data, 'l', BUF_READ);
+	outq_copy(&pool, &to, "a", 1, BUF_SMALL);
+	outq_ref(&pool, &from, large,
+		 (struct slice){ large->data, 10 }); /* small: goes as a copy */
+	outq_ref(&pool, &from, large, (struct slice){ large->data + 20, 2000 });
+	ck_assert_uint_eq(from.pins, 2);
+	outq_move(&pool, &to, &from, BUF_SMALL);
+	ck_assert_uint_eq(from.pins, 0);
+	ck_assert_uint_eq(to.pins, 1);
+	outq_consume(&pool, &to, 2011);
+	ck_assert_uint_eq(to.pins, 0);
+	ck_assert_uint_eq(large->refs, 1);
+	buf_unref(large);
+}
+END_TEST
+
 START_TEST(nothing_is_appended_to_a_foreign_buf)
 {
 	struct outq q = { 0 };
@@ -324,6 +396,9 @@ int main(void)
 	tcase_add_test(t, small_copies_share_a_chunk);
 	tcase_add_test(t, a_full_chunk_is_followed_by_another);
 	tcase_add_test(t, large_pieces_are_referenced);
+	tcase_add_test(t, what_lies_together_is_one_piece);
+	tcase_add_test(t, a_settled_queue_pins_nothing);
+	tcase_add_test(t, what_pins_is_counted_wherever_it_goes);
 	tcase_add_test(t, nothing_is_appended_to_a_foreign_buf);
 	tcase_add_test(t, consuming_stops_anywhere);
 	tcase_add_test(t, moving_keeps_order_and_references);

@@ -87,16 +87,60 @@ START_TEST(a_rest_is_small)
 }
 END_TEST
 
+/* Read `n` bytes of `c` and parse them all. */
+static struct buf *we_read_all(char c, size_t n)
+{
+	char bytes[40000];
+	ck_assert_uint_le(n, sizeof(bytes));
+	memset(bytes, c, n);
+	they_send(bytes, n);
+	struct buf *b = we_read(0);
+	size_t at = inbuf_at(&core, b);
+	ck_assert_uint_eq(b->len - at, n);
+	ck_assert_int_eq(memcmp(b->data + at, bytes, n), 0);
+	inbuf_keep(&core, b, b->len, 0, &kept);
+	ck_assert_ptr_null(kept);
+	return b;
+}
+
 START_TEST(bytes_that_are_referenced_stay)
 {
-	they_send("keep me", 7);
-	struct buf *b = we_read(0), *held = buf_ref(b);
-	inbuf_keep(&core, b, 7, 0, &kept);
-	they_send("OVERWRITE", 9);
-	b = we_read(0);
-	ck_assert_ptr_ne(b, held);
-	ck_assert_int_eq(memcmp(held->data, "keep me", 7), 0);
-	inbuf_keep(&core, b, 9, 0, &kept);
+	struct buf *held = buf_ref(we_read_all('1', 7));
+	ck_assert_ptr_eq(we_read_all('2', 9), held); /* behind them */
+	ck_assert_uint_eq(held->len, 16);
+	ck_assert_ptr_eq(we_read_all('3', 40000), held);
+	/* There is little room left: another one is worth it. */
+	ck_assert_ptr_ne(we_read_all('4', 5), held);
+	ck_assert_int_eq(memcmp(held->data, "1111111222222222333", 19), 0);
+	buf_unref(held);
+}
+END_TEST
+
+START_TEST(what_nobody_references_any_more_is_used_again)
+{
+	struct buf *b = we_read_all('1', 30000);
+	buf_ref(b);
+	ck_assert_ptr_eq(we_read_all('2', 1000), b);
+	buf_unref(b);
+	ck_assert_ptr_eq(we_read_all('3', 1000), b);
+	ck_assert_uint_eq(b->len, 1000);
+}
+END_TEST
+
+START_TEST(a_rest_goes_behind_what_is_referenced)
+{
+	struct buf *held = buf_ref(we_read_all('1', 10));
+	ssize_t got;
+	they_send("get a\r\nge", 9);
+	inbuf_keep(&core, we_read(0), 17, 0, &kept);
+	ck_assert_uint_eq(kept->len, 2);
+	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got)); /* nothing has come */
+	ck_assert_uint_eq(kept->len, 2);
+	they_send("t b\r\n", 5);
+	struct buf *b = we_read(0);
+	ck_assert_int_eq(memcmp(b->data + inbuf_at(&core, b), "get b\r\n", 7), 0);
+	ck_assert_uint_eq(b->len - inbuf_at(&core, b), 7);
+	inbuf_keep(&core, b, b->len, 0, &kept);
 	buf_unref(held);
 }
 END_TEST
@@ -129,7 +173,7 @@ static char byte_at(uint32_t number, size_t i)
  * the start; *need_out is the size of the incomplete one, as far as it is known. */
 static size_t parse(const struct buf *b, uint32_t *number, size_t *need_out)
 {
-	size_t at = 0;
+	size_t at = inbuf_at(&core, b);
 	*need_out = 0;
 	while (b->len - at >= 4) {
 		uint32_t size;
@@ -162,9 +206,12 @@ static size_t compose(char **all_out, const uint32_t *sizes, uint32_t count)
 	return n;
 }
 
-/* Small and large messages, in pieces of every kind of size. */
+/* Small and large messages, in pieces of every kind of size, while some of what was read is still
+ * referenced. */
 START_TEST(any_pieces_make_the_same_messages)
 {
+	struct buf *held[3] = { 0 };
+	uint32_t turn = 0;
 	static const uint32_t sizes[] = { 0,	   5, 100,   4000,  4100,  3,	   17000,
 					  70000,   1, 2500,  65472, 65473, 300000, 1200000,
 					  3000000, 9, 20000, 0,	    1 };
@@ -183,10 +230,15 @@ START_TEST(any_pieces_make_the_same_messages)
 		while ((b = inbuf_read(&core, ours, &kept, need, &got))) {
 			read += (size_t)got;
 			size_t parsed = parse(b, &number, &need);
+			struct buf **slot = &held[turn++ % 3];
+			if (*slot) buf_unref(*slot);
+			*slot = turn % 5 < 3 ? buf_ref(b) : NULL;
 			inbuf_keep(&core, b, parsed, need, &kept);
 		}
 		ck_assert_int_eq(got, -1);
 	}
+	for (int i = 0; i < 3; i++)
+		if (held[i]) buf_unref(held[i]);
 	ck_assert_uint_eq(number, COUNT);
 	ck_assert_ptr_null(kept);
 	free(all);
@@ -243,6 +295,8 @@ int main(void)
 	tcase_add_test(t, the_rest_comes_before_the_next_read);
 	tcase_add_test(t, a_rest_is_small);
 	tcase_add_test(t, bytes_that_are_referenced_stay);
+	tcase_add_test(t, what_nobody_references_any_more_is_used_again);
+	tcase_add_test(t, a_rest_goes_behind_what_is_referenced);
 	tcase_add_test(t, nothing_read_leaves_the_rest_alone);
 	tcase_add_loop_test(t, any_pieces_make_the_same_messages, 0, 5);
 	tcase_add_test(t, who_announces_much_and_sends_little_gets_little);
