@@ -1,5 +1,4 @@
 #include "agent/probe_impl.h"
-#include "common/scratch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -9,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/resolver.h"
+#include "common/scratch.h"
 
 /* --- texts ------------------------------------------------------------------------------------ */
 

@@ -49,7 +49,7 @@ void probe_finish_errno(struct probe *p, const char *what, int e);
 /* For kinds that speak with a server: p->own is a talk from start to stop. */
 void probe_talk(struct probe *p, const struct codec *codec, const struct talk_events *events);
 /* talk_events.on_ready: the question whether it is there. */
-void probe_talk_ready(void *p);
+void probe_talk_ready(void *ctx);
 void probe_talk_stop(struct probe *p);
 void probe_talk_failed(void *p, const char *doing, int e, const char *why);
 /* PROBE_ILL, with what the server has answered instead. */

@@ -6,6 +6,7 @@
 #define TWINRING_COMMON_DAEMON_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/err.h"
@@ -41,6 +42,9 @@ void lock_file_release(struct lock_file *l);
 bool daemon_notify(const char *state);
 /* How often systemd wants "WATCHDOG=1" at the latest; 0: never. */
 uint64_t daemon_watchdog_us(void);
+/* From now on these signals are read from the descriptor (signalfd(2)), in every thread that is
+ * started later, and SIGPIPE is ignored. -1: errno. The caller closes it. */
+int daemon_take_signals(const int *signals, size_t count);
 
 /* Raise the soft limit of descriptors to the hard one; returns what it is then. */
 uint64_t daemon_raise_nofile(void);

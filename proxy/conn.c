@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "common/mutation.h"
+#include "common/net.h"
 #include "proxy/inbuf.h"
 
 enum {
@@ -57,16 +58,6 @@ static uint32_t conn_connect_timeout_ms(const struct conn *c)
 /* --- opening ---------------------------------------------------------------------------------- */
 
 static void conn_on_event(int fd, short what, void *owner);
-
-static enum err conn_errno(int e)
-{
-	switch (e) {
-	case ECONNREFUSED:
-	case ENOENT: /* a unix socket that is not there */ return ERR_REFUSED;
-	case ETIMEDOUT: return ERR_TIMEOUT;
-	default: return ERR_CONNECT;
-	}
-}
 
 /* Tokens in what waits here, exchanged for the process behind the connection; again: back. */
 static void conn_tag_queue(struct conn *c)
@@ -126,7 +117,7 @@ struct conn *conn_open(struct dest *d, uint32_t lane, enum err *err_out)
 	int fd = io_connect((const struct sockaddr *)&server->addr.ss, server->addr.len,
 			    d->pool->spec->keepalive, &pending);
 	if (fd < 0) {
-		*err_out = conn_errno(errno);
+		*err_out = net_err(errno);
 		metric_add(&d->stats->m[SERVER_connect_err], 1);
 		return NULL;
 	}
@@ -534,7 +525,7 @@ static void conn_on_event(int fd, short what, void *owner)
 		int why = io_connect_result(fd);
 		if (why != 0) {
 			conn_count(c, SERVER_connect_err, 1);
-			conn_close(c, conn_errno(why));
+			conn_close(c, net_err(why));
 			return;
 		}
 		conn_on_connected(c);

@@ -420,15 +420,9 @@ static void proxy_on_signal(int fd, short what, void *owner)
 /* Before any thread starts, so that all inherit the mask. */
 static bool proxy_init_signals(struct proxy *p)
 {
-	sigset_t set;
-	sigemptyset(&set);
 	static const int handled[] = { SIGHUP,	SIGUSR1, SIGUSR2, SIGTTIN,
 				       SIGTTOU, SIGTERM, SIGINT,  SIGQUIT };
-	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
-		sigaddset(&set, handled[i]);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	p->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	p->signal_fd = daemon_take_signals(handled, sizeof(handled) / sizeof(handled[0]));
 	if (p->signal_fd < 0) return false;
 	io_watch_init(&p->signals, &p->loop, p->signal_fd, proxy_on_signal, p);
 	io_watch_set(&p->signals, IO_READ);

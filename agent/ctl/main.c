@@ -5,6 +5,7 @@
 
 #include "agent/ctl/ctl.h"
 #include "common/log.h"
+#include "common/memory.h"
 
 const struct command *const commands[] = {
 	&cmd_init,
@@ -91,6 +92,7 @@ static void help_one(const struct command *command)
 
 int main(int argc, char **argv)
 {
+	memory_abort_when_out();
 	struct ctl c = { .source = getenv("TWINRING_SOURCE"),
 			 .run_dir = "/run/twinring",
 			 .timeout_ms = TIMEOUT_DEFAULT_MS };

@@ -24,6 +24,7 @@ WORKLOADS = {
     "get-p16": (ALL, ["--depth", "16"], 20),
     "set": (ALL, ["--workload", "set"], 40),
     "mix1k": (ALL, ["--workload", "mix", "--value-size", "1024"], 40),
+    "get2k": (ALL, ["--value-size", "2048"], 40),
     "get4k": (ALL, ["--value-size", "4096"], 40),
     "set4k": (ALL, ["--workload", "set", "--value-size", "4096"], 40),
     "mget10": (ALL, ["--workload", "mget", "--keys-per", "10"], 40),
@@ -32,7 +33,8 @@ WORKLOADS = {
     "get-p128": ("redis", ["--depth", "128"], 10),
 }
 CONTENDERS = ["nutcracker", "twinring", "floor", "twinring-ring3", "twinring-ring50",
-              "twinring-ring1000", "twinring-quiet", "twinring-route", "twinring-deep"]
+              "twinring-ring1000", "twinring-quiet", "twinring-route", "twinring-deep",
+              "twinring-2w"]
 VARIANTS_ON = ("get", "get-p16")  # workloads of all contenders but the first three
 
 

@@ -193,7 +193,9 @@ def cost_lines():
                    ratio(proto, "workers", "get-p16", "twinring-2w", "twinring-1w", "req_s"), 1,
                    at_least=True)
         yield Line("8", f"{proto} get-p16: CPU per request of two workers / one",
-                   ratio(proto, "workers", "get-p16", "twinring-2w", "twinring-1w"), 1.10)
+                   ratio(proto, "workers", "get-p16", "twinring-2w", "twinring-1w"), 1.10,
+                   beside=text("instructions",
+                               exact_ratio(proto, "get-p16", "twinring-2w", OURS), 3))
 
 
 def plain_path_lines():
@@ -202,7 +204,7 @@ def plain_path_lines():
             for w in PLAIN:
                 yield Line("9", f"{proto} {w}: {call} per request",
                            exact(proto, w, OURS, "calls", call), NONE, digits=3)
-        for w in ("get4k", "set4k"):
+        for w in ("get2k", "get4k", "set4k"):
             yield Line("9", f"{proto} {w}: copies over 1 KiB per request",
                        exact(proto, w, OURS, "calls", "large_copies"), NONE, digits=3)
         yield Line("9", f"{proto} get: atomic instructions per request",
