@@ -309,7 +309,7 @@ void multi_send(struct core *core, struct multi_scratch *s, const struct route *
 		multi_send_all(core, root, req);
 		return;
 	}
-	uint32_t parts = multi_assign(core, s, root, cmd);
+	uint32_t parts = cmd->key_count > 1 ? multi_assign(core, s, root, cmd) : 0;
 	if (parts == 0) route_send(root, req);
 	else if (parts == 1) route_send(s->leaves[0], req);
 	else if (cmd->info->route == OP_SAME || parts > PARTS_MAX)
