@@ -170,7 +170,6 @@ void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice by
 	}
 	s = outq_push(p, q, buf_ref(b), at, (uint32_t)bytes.n, false);
 	s->pins = !buf_is_fair(b, bytes.n);
-	q->pins += s->pins;
 }
 
 void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes, size_t chunk)
@@ -184,7 +183,6 @@ static void outq_drop_head(struct buf_pool *p, struct outq *q)
 	struct seg *s = q->head;
 	q->head = s->next;
 	if (!q->head) q->tail = NULL;
-	q->pins -= s->pins;
 	buf_unref(s->buf);
 	freelist_put(&p->segs, s);
 }
@@ -203,13 +201,14 @@ void outq_move(struct buf_pool *p, struct outq *to, struct outq *from, size_t ch
 	else to->head = from->head;
 	to->tail = from->tail;
 	to->bytes += from->bytes;
-	to->pins += from->pins;
 	*from = (struct outq){ 0 };
 }
 
 void outq_settle(struct buf_pool *p, struct outq *q, size_t chunk)
 {
-	if (q->pins == 0) return;
+	struct seg *first = q->head;
+	while (first && !first->pins) first = first->next;
+	if (!first) return;
 	struct outq settled = { 0 };
 	while (q->head) {
 		struct seg *s = q->head;

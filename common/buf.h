@@ -53,7 +53,6 @@ struct seg {
 struct outq {
 	struct seg *head, *tail;
 	size_t bytes;
-	uint32_t pins; /* segments that do */
 };
 
 struct buf_pool {
