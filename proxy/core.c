@@ -4,8 +4,8 @@
 #include "proxy/request.h"
 
 enum {
-	SWEEP_US = 10000,	      /* how finely timeouts are kept */
-	READ_ROOM_MIN = BUF_READ / 2, /* with less, another buffer is worth its cold cache lines */
+	SWEEP_US = 10000,	   /* how finely timeouts are kept */
+	READ_ROOM_MIN = 48 * 1024, /* with less, what a server sends at once may be cut in two */
 };
 
 /* One timer for all timeouts of a worker; it stops when nothing is awaited. */

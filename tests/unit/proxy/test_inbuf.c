@@ -118,7 +118,7 @@ END_TEST
 
 START_TEST(what_nobody_references_any_more_is_used_again)
 {
-	struct buf *b = we_read_all('1', 30000);
+	struct buf *b = we_read_all('1', 10000);
 	buf_ref(b);
 	ck_assert_ptr_eq(we_read_all('2', 1000), b);
 	buf_unref(b);
