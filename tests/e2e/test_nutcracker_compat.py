@@ -330,8 +330,11 @@ def test_client_connections_is_enforced(as_nutcracker, world):
     file = write(world, pools)
     port = free_port()
     start_as(world, as_nutcracker, file, addr, stats=port)
-    wait_for(lambda: read_stats(("127.0.0.1", port))["alpha"]["client_connections"] == 0, 5,
-             "the first connection, which saw it ready, to be gone")
+
+    def is_alone():
+        pool = read_stats(("127.0.0.1", port))["alpha"]
+        return pool["client_accepted"] > 0 and pool["client_connections"] == 0
+    wait_for(is_alone, 5, "the first connection, which saw it ready, to be gone")
     conns = [Raw(addr) for _ in range(5)]
     for c in conns:
         assert c.mc(b"get k\r\n") == b"END\r\n"
