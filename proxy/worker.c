@@ -13,7 +13,7 @@
 #include "common/memory.h"
 
 enum {
-	MODERATE_IN_FLIGHT = 32, /* under less load than this a reply is never held up */
+	MODERATE_IN_FLIGHT = 12, /* under less load than this a reply is never held up */
 	MODERATE_REPLIES = 16,	 /* a turn that brought so many was worth its system calls */
 	SECOND_US = 1000000,
 	CLIENTS_PER_SLAB = 64,

@@ -30,7 +30,7 @@ enum {
 	SERVERS_MAX = 16,
 	EVENTS_MAX = 256,
 	HELD_MAX = 64 << 10,	 /* bytes of replies that a client may wait with */
-	MODERATE_IN_FLIGHT = 32, /* as proxy/worker.c                            */
+	MODERATE_IN_FLIGHT = 12, /* as proxy/worker.c                            */
 	MODERATE_REPLIES = 16,
 	INLINE_REPLY = 96,
 };

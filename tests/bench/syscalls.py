@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import statistics
 import subprocess
 import time
 
@@ -10,6 +11,7 @@ import procs
 from procs import OTHER_CPU
 
 RUN_S = 0.25
+RUNS_MAX = 5  # how many requests a turn finds differs from run to run
 
 
 def find_counter():
@@ -23,16 +25,18 @@ def find_counter():
 
 
 def per_request(rig, name, workload, req_s, counter):
-    """Calls per request, or None. Accepting the connections counts, too."""
+    """Calls per request, the median of some runs, or None. Accepting the connections counts, too."""
     requests = max(500, int(req_s * RUN_S))
     if counter == "strace":
         requests = max(200, requests // 20)  # each call costs two context switches more
     path = os.path.join(rig.procs.workdir, "syscalls.txt")
-    with rig.proxy(rig.contenders[name]) as (proc, start):
-        argv = rig.lg_argv(workload, f"127.0.0.1:{start.port}", "--requests", str(requests))
-        count = with_perf if counter == "perf" else with_strace
-        total = count(rig, proc.pid, argv, path)
-    return total / requests if total else None
+    count = with_perf if counter == "perf" else with_strace
+    totals = []
+    for _ in range(min(rig.args.reps, RUNS_MAX)):
+        with rig.proxy(rig.contenders[name]) as (proc, start):
+            argv = rig.lg_argv(workload, f"127.0.0.1:{start.port}", "--requests", str(requests))
+            totals.append(count(rig, proc.pid, argv, path))
+    return statistics.median(totals) / requests if all(totals) else None
 
 
 def with_perf(rig, pid, argv, path):
