@@ -12,7 +12,7 @@ static size_t json_text_feed(void *to, size_t room, void *from)
 	memcpy(to, left->p, n);
 	left->p += n;
 	left->n -= n;
-	give_way();
+	if (left->n > 0) give_way(); /* a short message costs nothing */
 	return n;
 }
 

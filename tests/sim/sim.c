@@ -263,6 +263,12 @@ uint64_t sim_pool_metric(enum pool_metric m)
 	return stats_pool_sum(sim.snapshot->pools[0].stats, m);
 }
 
+void sim_moving_reads(uint64_t hits, uint64_t misses)
+{
+	ck_assert_uint_eq(sim_pool_metric(POOL_moving_hits), hits);
+	ck_assert_uint_eq(sim_pool_metric(POOL_moving_misses), misses);
+}
+
 const char *sim_key(uint32_t server, uint32_t n)
 {
 	static char keys[64][16];

@@ -63,6 +63,8 @@ struct dest *sim_dest(uint32_t i);
 uint32_t sim_live(void);
 uint64_t sim_server_metric(uint32_t i, enum server_metric m);
 uint64_t sim_pool_metric(enum pool_metric m);
+/* Of reads of moving keys, so many have been counted for the new and for the old server. */
+void sim_moving_reads(uint64_t hits, uint64_t misses);
 
 const char *sim_key(uint32_t server, uint32_t n);
 

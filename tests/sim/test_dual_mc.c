@@ -186,44 +186,38 @@ START_TEST(a_multiget_over_keys_that_move_and_one_that_stays)
 }
 END_TEST
 
-static void counted(uint64_t hits, uint64_t misses)
-{
-	ck_assert_uint_eq(sim_pool_metric(POOL_moving_hits), hits);
-	ck_assert_uint_eq(sim_pool_metric(POOL_moving_misses), misses);
-}
-
 START_TEST(each_read_counts_for_the_server_that_it_needed)
 {
 	struct sock *c = START(_i ? RULES("dual-r") : RULES("dual"));
 	sim_send(c, "get %s\r\n", k);
 	struct sock *to = _i ? OLD : NEW;
 	sim_send(to, "VA 3 s3 f7 t-1 c9\r\nabc\r\n");
-	counted(1, 0);
+	sim_moving_reads(1, 0);
 	sim_send(c, "get %s\r\n", k); /* which somebody else promotes */
 	sim_send(to, "VA 0 s0 f0 t5 c41 Z\r\n\r\n");
 	struct sock *from = _i ? NEW : OLD;
 	sim_send(from, "VA 3 s3 f7 t60 c5\r\nabc\r\n");
-	counted(1, 1);
+	sim_moving_reads(1, 1);
 	sim_send(c, "gat 90 %s\r\n", k);
 	sim_send(to, "HD s0 f0 t-1 c41 W\r\n");
 	sim_send(from, "VA 1 s1 f4 t-1 c5\r\nq\r\n");
 	sim_send(to, "HD c42\r\n");
 	sim_send(to, "VA 1 s1 f4 t90 c42\r\nq\r\n");
-	counted(1, 2);
+	sim_moving_reads(1, 2);
 	/* Nobody has it. */
 	sim_send(c, "get %s\r\n", k);
 	sim_send(to, "VA 0 s0 f0 t-1 c41 W\r\n\r\n");
 	sim_send(from, "EN\r\n");
 	sim_send(to, "HD\r\n");
-	counted(1, 2);
+	sim_moving_reads(1, 2);
 	/* It is no read. */
 	sim_send(c, "add %s 3 9 2\r\nxy\r\n", k);
 	sim_send(to, "HD s1 f0 t-1 c42\r\n");
-	counted(1, 2);
+	sim_moving_reads(1, 2);
 	/* Nor does it move. */
 	sim_send(c, "get %s\r\n", sim_moving(0, 0, 0));
 	sim_send(OLD, "END\r\n");
-	counted(1, 2);
+	sim_moving_reads(1, 2);
 	ck_assert_uint_eq(sim_pool_metric(POOL_promoted), 1);
 	nothing_left();
 }

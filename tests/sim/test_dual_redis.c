@@ -365,12 +365,6 @@ START_TEST(large_keys_of_a_cache_are_dropped_by_writes)
 }
 END_TEST
 
-static void counted(uint64_t hits, uint64_t misses)
-{
-	ck_assert_uint_eq(sim_pool_metric(POOL_moving_hits), hits);
-	ck_assert_uint_eq(sim_pool_metric(POOL_moving_misses), misses);
-}
-
 START_TEST(each_read_counts_for_the_server_that_it_needed)
 {
 	struct sock *c = start(RULES("dual")), *d = sim_client();
@@ -379,35 +373,35 @@ START_TEST(each_read_counts_for_the_server_that_it_needed)
 	import(k);
 	sock_take(NEW, NEW->out_n);
 	sim_send(NEW, "$1\r\nx\r\n$1\r\nx\r\n");
-	counted(0, 2);
+	sim_moving_reads(0, 2);
 	ask(c, "GET %s", k);
 	sim_send(NEW, "$1\r\nx\r\n");
-	counted(1, 2);
+	sim_moving_reads(1, 2);
 	/* The mover was here. */
 	ask(c, "GET %s", k2);
 	sim_send(OLD, "$-1\r\n");
 	sim_send(NEW, "$1\r\ny\r\n");
-	counted(2, 2);
+	sim_moving_reads(2, 2);
 	/* Nobody has it. */
 	const char *k3 = sim_moving(0, 1, 2);
 	ask(c, "GET %s", k3);
 	sim_send(OLD, "$-1\r\n");
 	sim_send(NEW, "$-1\r\n");
-	counted(2, 2);
+	sim_moving_reads(2, 2);
 	/* It is no read. */
 	ask(c, "INCR %s", k);
 	sim_send(NEW, ":1\r\n");
-	counted(2, 2);
+	sim_moving_reads(2, 2);
 	/* It is too large to be moved. */
 	ask(c, "GET %s", sim_moving(0, 1, 3));
 	sim_send(OLD, "-BIGKEY 2000 bytes\r\n");
 	sim_send(OLD, HELD("1", "$1\r\nz\r\n"));
-	counted(2, 3);
+	sim_moving_reads(2, 3);
 	/* Where only one of them is asked there is nothing to compare. */
 	phase(RULES("drain"));
 	ask(c, "GET %s", k);
 	sim_send(NEW, "$1\r\nx\r\n");
-	counted(2, 3);
+	sim_moving_reads(2, 3);
 	nothing_left();
 }
 END_TEST
