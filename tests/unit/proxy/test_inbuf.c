@@ -136,6 +136,7 @@ START_TEST(a_rest_goes_behind_what_is_referenced)
 	ck_assert_uint_eq(kept->len, 2);
 	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got)); /* nothing has come */
 	ck_assert_uint_eq(kept->len, 2);
+	ck_assert_uint_eq(core.rbuf->len, 10 + 9); /* the rest that was put there is gone again */
 	they_send("t b\r\n", 5);
 	struct buf *b = we_read(0);
 	ck_assert_int_eq(memcmp(b->data + inbuf_at(&core, b), "get b\r\n", 7), 0);
