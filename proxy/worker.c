@@ -1,5 +1,6 @@
 #include "proxy/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -299,6 +300,9 @@ void worker_close(struct worker *w)
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
+	char name[24]; /* for `top -H` and the like */
+	snprintf(name, sizeof(name), "worker-%u", w->core.index);
+	prctl(PR_SET_NAME, name);
 	prctl(PR_SET_TIMERSLACK, 1); /* ns; the default of 50 us would swamp the pause */
 	while (!w->stopping) worker_turn(w);
 	worker_close(w);

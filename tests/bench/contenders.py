@@ -11,6 +11,7 @@ import transition
 
 SCRAPE_FIRST_S, SCRAPE_EVERY_S = 0.3, 0.5
 FLOOR_MODERATE_US = 20  # twinring's default
+WORKER_SHARE = 0.2  # of a CPU: leaves room for servers and generator on two
 PEERS = ["nutcracker", "nutcracker-v4", "twinring", "floor"]
 
 
@@ -20,6 +21,7 @@ class Start:
     def __init__(self, workdir, proto, ports, port):
         self.workdir, self.proto, self.ports, self.port = workdir, proto, ports, port
         self.socket = os.path.join(workdir, f"control-{port}")
+        self.pid = None  # once it runs
 
     def write(self, text):
         path = os.path.join(self.workdir, f"proxy-{self.port}.yml")
@@ -104,6 +106,14 @@ def control_option(s):
     return {"control": s.socket, "saved_topology": os.path.join(s.workdir, f"saved-{s.port}")}
 
 
+def two_workers(_s):
+    return {"threads": 2}
+
+
+def limit_workers(s):
+    procs.limit_threads(s.pid, "worker-", WORKER_SHARE)
+
+
 def twinrings(program, extra):
     native = Native(program, extra)
 
@@ -133,7 +143,10 @@ def twinrings(program, extra):
         make("twinring-dual", proxy=control_option,
              entered=lambda s: transition.enter(s.socket, s.proto, s.ports).close()),
         make("twinring-1w", cpu=procs.ANY_CPU),
-        make("twinring-2w", proxy=lambda s: {"threads": 2}, cpu=procs.ANY_CPU),
+        make("twinring-2w", proxy=two_workers, cpu=procs.ANY_CPU),
+        *([make("twinring-1w-fifth", cpu=procs.ANY_CPU, entered=limit_workers),
+           make("twinring-2w-fifth", proxy=two_workers, cpu=procs.ANY_CPU, entered=limit_workers)]
+          if procs.can_limit() else []),
     ]
 
 

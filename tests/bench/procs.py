@@ -9,6 +9,8 @@ import subprocess
 import time
 
 PR_SET_PDEATHSIG = 1
+SYS_SCHED_SETATTR, SCHED_DEADLINE = {"x86_64": 314, "aarch64": 274}.get(os.uname().machine), 6
+PERIOD_NS = 1000000
 PROXY_CPU, OTHER_CPU, ANY_CPU = 0, 1, None
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -35,6 +37,40 @@ def rss_kib(pid):
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
     return 0
+
+
+class SchedAttr(ctypes.Structure):
+    """sched_setattr(2)"""
+    _fields_ = [("size", ctypes.c_uint32), ("policy", ctypes.c_uint32), ("flags", ctypes.c_uint64),
+                ("nice", ctypes.c_int32), ("priority", ctypes.c_uint32),
+                ("runtime", ctypes.c_uint64), ("deadline", ctypes.c_uint64),
+                ("period", ctypes.c_uint64)]
+
+
+def threads(pid):
+    return [int(tid) for tid in os.listdir(f"/proc/{pid}/task")]
+
+
+def thread_name(pid, tid):
+    with open(f"/proc/{pid}/task/{tid}/comm") as f:
+        return f.read().strip()
+
+
+def limit_threads(pid, prefix, share):
+    """Give each thread of that name at most this share of a CPU, in slices of a millisecond.
+
+    A constant bandwidth server of the kernel's (sched(7), SCHED_DEADLINE): needs root.
+    """
+    attr = SchedAttr(ctypes.sizeof(SchedAttr), SCHED_DEADLINE, runtime=int(share * PERIOD_NS),
+                     deadline=PERIOD_NS, period=PERIOD_NS)
+    for tid in threads(pid):
+        if thread_name(pid, tid).startswith(prefix) and LIBC.syscall(
+                SYS_SCHED_SETATTR, tid, ctypes.byref(attr), 0) != 0:
+            raise OSError(ctypes.get_errno(), "sched_setattr")
+
+
+def can_limit():
+    return SYS_SCHED_SETATTR is not None and os.geteuid() == 0
 
 
 class Procs:
@@ -64,6 +100,12 @@ class Procs:
                                 cwd=self.workdir, **kwargs)
         self.live.append(proc)
         return proc
+
+    def move(self, pid, cpu):
+        """Put a running process on another CPU, or on any."""
+        if self.pin:
+            for tid in threads(pid):
+                os.sched_setaffinity(tid, range(os.cpu_count()) if cpu is ANY_CPU else {cpu})
 
     def stop(self, proc, sig=signal.SIGTERM, patience=3):
         if proc.poll() is None:

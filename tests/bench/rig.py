@@ -36,6 +36,7 @@ class Rig:
             return wrap(contender.argv(seen["start"]))
 
         proc, _ = self.procs.serve(make_argv, contender.cpu, **kwargs)
+        seen["start"].pid = proc.pid
         if contender.entered:
             contender.entered(seen["start"])
         return proc, seen["start"]

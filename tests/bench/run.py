@@ -79,7 +79,8 @@ class Bench:
                 continue
             if "timed" in self.args.parts:
                 say(f"{rig.proto} {name}: {workload}")
-                self.result["runs"] += timed.group_runs(rig, name, group, workload, names, say)
+                with rig.servers.on(group.servers_cpu):
+                    self.result["runs"] += timed.group_runs(rig, name, group, workload, names, say)
             if "syscalls" in self.args.parts and name in ("main", "connections"):
                 self.syscalls(rig, names, workload)
 

@@ -1,5 +1,6 @@
 """The three real servers behind every proxy."""
 
+import contextlib
 import os
 
 import procs
@@ -38,6 +39,17 @@ class Servers:
             if status != 0:
                 raise StartError(f"preload of {self.proto} failed: {out}")
         return self
+
+    @contextlib.contextmanager
+    def on(self, cpu):
+        """For a while on another CPU than the generator's."""
+        try:
+            for pid in self.pids():
+                self.procs.move(pid, cpu)
+            yield
+        finally:
+            for pid in self.pids():
+                self.procs.move(pid, OTHER_CPU)
 
     def stop(self):
         for proc, _ in self.running:
