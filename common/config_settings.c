@@ -74,7 +74,8 @@ static const struct setting proxy_items[] = {
 		  "effect at the next start" },
 	{ .key = "moderation_us", .type = SETTING_U32, FIELD(moderation_us), .max = 100000,
 	  .def = "20", .unit = "us",
-	  .help = "under load, pause after a round that found little, so that the next finds more" },
+	  .help = "under load, pause after a round that found little, so that the next finds more; up "
+		  "to four times as long where clients pipeline" },
 };
 #undef FIELD
 

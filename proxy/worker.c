@@ -8,14 +8,13 @@
 #include "common/log.h"
 #include "proxy/client.h"
 #include "proxy/destination.h"
+#include "proxy/moderate.h"
 #include "proxy/routes/dual.h"
 #include "proxy/routes/flow.h"
 
 #include "common/memory.h"
 
 enum {
-	MODERATE_IN_FLIGHT = 12, /* under less load than this a reply is never held up */
-	MODERATE_REPLIES = 16,	 /* a turn that brought so many was worth its system calls */
 	SECOND_US = 1000000,
 	CLIENTS_PER_SLAB = 64,
 };
@@ -257,14 +256,11 @@ static void worker_on_cork_timer(int fd, short what, void *owner)
 	(void)owner;
 }
 
-/* As a network card moderates its interrupts: when much is in flight and a turn brought little,
- * a short pause lets more arrive, and each system call does more. It lowers the cost of a request
- * and, under load, its latency too; without load it never happens. */
 static void worker_moderate(struct worker *w)
 {
-	if (w->core.in_flight < MODERATE_IN_FLIGHT || w->core.turn_replies >= MODERATE_REPLIES)
-		return;
-	uint32_t us = worker_limits(w)->moderation_us;
+	uint32_t clients = __atomic_load_n(&w->client_count, __ATOMIC_RELAXED);
+	uint32_t us = moderate_pause_us(worker_limits(w)->moderation_us, w->core.in_flight, clients,
+					w->core.turn_replies);
 	if (us == 0) return;
 	metric_add(&w->core.stats->m[WORKER_moderated], 1);
 	struct timespec pause = { .tv_nsec = (long)us * 1000 };

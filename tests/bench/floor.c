@@ -30,8 +30,10 @@ enum {
 	SERVERS_MAX = 16,
 	EVENTS_MAX = 256,
 	HELD_MAX = 64 << 10,	 /* bytes of replies that a client may wait with */
-	MODERATE_IN_FLIGHT = 12, /* as proxy/worker.c                            */
+	MODERATE_IN_FLIGHT = 12, /* these four as proxy/moderate.h               */
 	MODERATE_REPLIES = 16,
+	MODERATE_DEPTH = 4,
+	MODERATE_TIMES_MAX = 4,
 	INLINE_REPLY = 96,
 };
 
@@ -61,7 +63,7 @@ static struct {
 	int epfd;
 	floor_frame_fn request, reply;
 	struct peer servers[SERVERS_MAX];
-	uint32_t server_count, next_server, in_flight, turn_replies;
+	uint32_t server_count, next_server, clients, in_flight, turn_replies;
 	long moderate_us;
 	struct waiter *unused;
 	struct peer *dirty_servers, *dirty_clients;
@@ -239,6 +241,7 @@ static void client_close(struct peer *c)
 
 static void client_free(struct peer *c)
 {
+	floor_.clients--;
 	floor_out_fini(&c->out);
 	free(c->in.p);
 	free(c);
@@ -263,6 +266,7 @@ static void accept_all(struct peer *listener)
 	int fd;
 	while ((fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
 		peer_open(floor_alloc(NULL, sizeof(struct peer)), CLIENT, fd);
+	floor_.clients++;
 }
 
 static void on_event(struct peer *p, uint32_t events)
@@ -314,7 +318,12 @@ static void moderate(void)
 	if (floor_.in_flight < MODERATE_IN_FLIGHT || floor_.turn_replies >= MODERATE_REPLIES ||
 	    floor_.moderate_us == 0)
 		return;
-	struct timespec pause = { .tv_nsec = floor_.moderate_us * 1000 };
+	long depth = floor_.in_flight / (floor_.clients ? floor_.clients : 1);
+	if (depth < MODERATE_DEPTH) depth = MODERATE_DEPTH;
+	if (depth > MODERATE_DEPTH * MODERATE_TIMES_MAX)
+		depth = MODERATE_DEPTH * MODERATE_TIMES_MAX;
+	long us = floor_.moderate_us * depth / MODERATE_DEPTH;
+	struct timespec pause = { .tv_nsec = us * 1000 };
 	nanosleep(&pause, NULL);
 }
 
