@@ -5,7 +5,7 @@
 
 /* Sizes of whole allocations. The header comes out of them, so that malloc's own sizes stay
  * round. */
-static const uint32_t class_bytes[BUF_CLASSES] = { 512, 4096, 16384, 65536, 262144, 1048576 };
+static const uint32_t class_bytes[BUF_CLASSES] = { 512, 4096, 16384, 81920, 262144, 1048576 };
 /* Buffers of each size_class that trimming leaves. */
 static const uint32_t class_keep[BUF_CLASSES] = { 64, 16, 8, 4, 1, 0 };
 

@@ -23,7 +23,7 @@
 enum {
 	BUF_CLASSES = 6,
 	BUF_SMALL = 448,       /* usable bytes of the smallest class        */
-	BUF_READ = 65536 - 64, /* usable bytes of a worker's read buffer    */
+	BUF_READ = 81920 - 64, /* usable bytes of a worker's read buffer    */
 	BUF_REF_MIN = 1027,    /* from here on bytes are referenced, not copied: more than 1 KiB
 				  and its line end */
 };

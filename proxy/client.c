@@ -454,6 +454,15 @@ static size_t client_parse_one(struct client *c, struct buf *b, const char *data
 	return cmd.consumed;
 }
 
+static bool client_read_rest(struct client *c, struct buf *b, size_t at,
+			     const struct parse_resume *resume)
+{
+	if (c->flags & (CLIENT_CLOSING | CLIENT_DEAD)) return false;
+	size_t got = inbuf_read_rest(c->core, io_watch_fd(&c->watch), b, at, resume->need);
+	if (got > 0) client_count(c, POOL_client_request_bytes, got);
+	return got > 0;
+}
+
 /* Find and start every whole request in `b`, and keep the rest. */
 static void client_parse(struct client *c, struct buf *b, struct parse_resume resume)
 {
@@ -472,7 +481,7 @@ static void client_parse(struct client *c, struct buf *b, struct parse_resume re
 			break;
 		}
 		size_t n = client_parse_one(c, b, b->data + at, b->len - at, &resume);
-		if (n == 0 && c->skip == 0) break;
+		if (n == 0 && c->skip == 0 && !client_read_rest(c, b, at, &resume)) break;
 		at += n;
 	}
 	if (c->flags & (CLIENT_CLOSING | CLIENT_DEAD)) {

@@ -490,6 +490,14 @@ static void conn_on_end(struct conn *c, ssize_t got)
 	conn_break(c, got == 0);
 }
 
+static bool conn_read_rest(struct conn *c, struct buf *b, size_t at)
+{
+	if (c->state == CONN_CLOSED) return false;
+	size_t got = inbuf_read_rest(c->core, c->fd, b, at, c->resume.base.need);
+	if (got > 0) conn_count(c, SERVER_response_bytes, got);
+	return got > 0;
+}
+
 static void conn_on_read(struct conn *c)
 {
 	ssize_t got;
@@ -502,7 +510,7 @@ static void conn_on_read(struct conn *c)
 	size_t at = inbuf_at(c->core, b);
 	while (at < b->len && c->state != CONN_CLOSED) {
 		size_t n = conn_parse_one(c, b, b->data + at, b->len - at);
-		if (n == 0) break;
+		if (n == 0 && !conn_read_rest(c, b, at)) break;
 		at += n;
 	}
 	if (c->state == CONN_CLOSED) {

@@ -27,7 +27,7 @@ struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need
 			b->len += own->len;
 		}
 	}
-	size_t room = buf_room(b);
+	size_t room = buf_room(b) - (direct ? 0 : INBUF_SPARE);
 	/* Not past the end of a message whose end is known: its buf is to hold it alone. */
 	if (direct && need > b->len && need - b->len < room) room = need - b->len;
 	ssize_t got = io_read(fd, b->data + b->len, room);
@@ -40,6 +40,18 @@ struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need
 	if (own && !direct) buf_unref(own);
 	*kept = NULL;
 	return b;
+}
+
+size_t inbuf_read_rest(const struct core *core, int fd, struct buf *b, size_t at, size_t need)
+{
+	size_t have = b->len - at;
+	/* Fewer bytes are moved for less than a system call. */
+	if (b != core->rbuf || buf_room(b) > INBUF_SPARE || have < BUF_REF_MIN) return 0;
+	if (need <= have || need - have > buf_room(b)) return 0;
+	ssize_t got = io_read(fd, b->data + b->len, need - have);
+	if (got <= 0) return 0; /* an end or an error is seen again by the next read */
+	b->len += (uint32_t)got;
+	return (size_t)got;
 }
 
 void inbuf_keep(struct core *core, struct buf *b, size_t parsed, size_t need, struct buf **kept)

@@ -170,11 +170,10 @@ static char byte_at(uint32_t number, size_t i)
 	return (char)(i * 31 + i / 257 + number * 7);
 }
 
-/* Messages are a 4-byte length and as many bytes. Returns how many bytes of whole messages lie at
- * the start; *need_out is the size of the incomplete one, as far as it is known. */
-static size_t parse(const struct buf *b, uint32_t *number, size_t *need_out)
+/* Messages are a 4-byte length and as many bytes. Returns where those end that lie whole behind
+ * `at`; *need_out is the size of the incomplete one, as far as it is known. */
+static size_t parse_from(const struct buf *b, size_t at, uint32_t *number, size_t *need_out)
 {
-	size_t at = inbuf_at(&core, b);
 	*need_out = 0;
 	while (b->len - at >= 4) {
 		uint32_t size;
@@ -190,6 +189,11 @@ static size_t parse(const struct buf *b, uint32_t *number, size_t *need_out)
 		(*number)++;
 	}
 	return at;
+}
+
+static size_t parse(const struct buf *b, uint32_t *number, size_t *need_out)
+{
+	return parse_from(b, inbuf_at(&core, b), number, need_out);
 }
 
 static size_t compose(char **all_out, const uint32_t *sizes, uint32_t count)
@@ -230,7 +234,11 @@ START_TEST(any_pieces_make_the_same_messages)
 		struct buf *b;
 		while ((b = inbuf_read(&core, ours, &kept, need, &got))) {
 			read += (size_t)got;
-			size_t parsed = parse(b, &number, &need);
+			size_t more, parsed = parse(b, &number, &need);
+			while ((more = inbuf_read_rest(&core, ours, b, parsed, need)) > 0) {
+				read += more;
+				parsed = parse_from(b, parsed, &number, &need);
+			}
 			struct buf **slot = &held[turn++ % 3];
 			if (*slot) buf_unref(*slot);
 			*slot = turn % 5 < 3 ? buf_ref(b) : NULL;
@@ -243,6 +251,47 @@ START_TEST(any_pieces_make_the_same_messages)
 	ck_assert_uint_eq(number, COUNT);
 	ck_assert_ptr_null(kept);
 	free(all);
+}
+END_TEST
+
+/* Reads that end in the middle of a message; what was parsed of the first is referenced. */
+START_TEST(what_a_full_read_cuts_is_completed_where_it_lies)
+{
+	enum { EACH = 4000, COUNT = 25, FIRST = 65472, WHOLE = FIRST / (4 + EACH) * (4 + EACH) };
+	uint32_t sizes[COUNT], number = 0;
+	for (int i = 0; i < COUNT; i++) sizes[i] = EACH;
+	char *all;
+	size_t need, n = compose(&all, sizes, COUNT);
+	they_send(all, n);
+	struct buf *b = we_read(0);
+	ck_assert_uint_eq(b->len, FIRST);
+	size_t at = parse(b, &number, &need);
+	ck_assert_uint_eq(at, WHOLE);
+	ck_assert_uint_eq(inbuf_read_rest(&core, ours, b, at, need), WHOLE + need - FIRST);
+	at = parse_from(b, at, &number, &need);
+	ck_assert_uint_eq(at, b->len);
+	ck_assert_uint_eq(inbuf_read_rest(&core, ours, b, at, need), 0); /* nothing is cut */
+	struct buf *held = buf_ref(b);
+	inbuf_keep(&core, b, at, 0, &kept);
+	ck_assert_ptr_null(kept);
+	b = we_read(0); /* what is left is the sender's end */
+	ck_assert_uint_eq(parse(b, &number, &need), b->len);
+	ck_assert_uint_eq(number, COUNT);
+	inbuf_keep(&core, b, b->len, 0, &kept);
+	buf_unref(held);
+	free(all);
+}
+END_TEST
+
+START_TEST(what_the_sender_cuts_is_kept)
+{
+	char page[3000] = { 0 };
+	they_send(page, sizeof(page));
+	struct buf *b = we_read(0);
+	they_send(page, sizeof(page));
+	ck_assert_uint_eq(inbuf_read_rest(&core, ours, b, 0, 2 * sizeof(page)), 0);
+	inbuf_keep(&core, b, 0, 2 * sizeof(page), &kept);
+	ck_assert_uint_eq(kept->len, sizeof(page));
 }
 END_TEST
 
@@ -300,6 +349,8 @@ int main(void)
 	tcase_add_test(t, a_rest_goes_behind_what_is_referenced);
 	tcase_add_test(t, nothing_read_leaves_the_rest_alone);
 	tcase_add_loop_test(t, any_pieces_make_the_same_messages, 0, 5);
+	tcase_add_test(t, what_a_full_read_cuts_is_completed_where_it_lies);
+	tcase_add_test(t, what_the_sender_cuts_is_kept);
 	tcase_add_test(t, who_announces_much_and_sends_little_gets_little);
 	tcase_add_test(t, a_large_message_lies_alone);
 	suite_add_tcase(s, t);
