@@ -197,7 +197,7 @@ enum parse_result resp_parse_request(struct parser *p, const struct codec_limits
 				     struct command *cmd, size_t *skip_out)
 {
 	(void)skip_out; /* what is too large cannot be skipped in sync: redis closes as well */
-	command_clear(cmd);
+	zero_in_pieces(cmd, sizeof(*cmd));
 	scratch_clear(&p->tmp);
 	enum parse_result result = PARSE_OK;
 	if (resume->at || !read_good(p, limits, data, n, cmd))

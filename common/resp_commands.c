@@ -127,7 +127,7 @@ const struct resp_command *resp_command_at(uint32_t id)
 }
 
 /* The first eight bytes, zero-filled. Every branch reads only inside p[0..n). */
-static uint64_t word_of(const char *p, size_t n)
+static inline uint64_t word_of(const char *p, size_t n)
 {
 	uint64_t w = 0;
 	if (n >= 8) {
@@ -140,8 +140,11 @@ static uint64_t word_of(const char *p, size_t n)
 		memcpy(&tail, p + n - 4, 4);
 		return le32toh(head) | (uint64_t)le32toh(tail) << (8 * (n - 4));
 	}
-	for (size_t i = 0; i < n; i++) w |= (uint64_t)(uint8_t)p[i] << (8 * i);
-	return w;
+	if (n == 0) return 0;
+	/* Of one byte, or of two, some of these are the same one. */
+	size_t middle = n / 2, last = n - 1;
+	w = (uint8_t)p[0] | (uint64_t)(uint8_t)p[middle] << (8 * middle);
+	return w | (uint64_t)(uint8_t)p[last] << (8 * last);
 }
 
 /* A-Z to a-z in eight bytes at once, all others kept: bit 7 of each sum tells on which side of a
@@ -168,6 +171,19 @@ const struct resp_command *resp_command_find(struct slice verb)
 			return &rows[i];
 	}
 	return NULL;
+}
+
+const struct resp_command *resp_command_recall(struct parser *p, struct slice verb)
+{
+	if (verb.n > sizeof(uint64_t)) return resp_command_find(verb);
+	/* Multiplying brings something of each byte into the upper bits. */
+	uint64_t word = word_of(verb.p, verb.n);
+	struct parser_verb *v =
+	    &p->verbs[word * UINT64_C(0x9e3779b97f4a7c15) >> (64 - PARSER_VERB_BITS)];
+	if (v->word == word && v->n == verb.n) return v->row;
+	const struct resp_command *row = resp_command_find(verb);
+	if (row) *v = (struct parser_verb){ word, (uint32_t)verb.n, row };
+	return row;
 }
 
 bool resp_is(struct slice s, const char *word)

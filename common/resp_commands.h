@@ -165,6 +165,9 @@ const struct resp_command *resp_command_at(uint32_t id);
 /* The row of a verb, in any case; NULL when there is none. */
 const struct resp_command *resp_command_find(struct slice verb);
 
+/* The same, for who asks for the same few verbs over and over: they are kept in the parser. */
+const struct resp_command *resp_command_recall(struct parser *p, struct slice verb);
+
 /* "encoding" of OBJECT: its own row, or NULL. */
 const struct resp_command *resp_subcommand_find(const struct resp_command *of, struct slice sub);
 

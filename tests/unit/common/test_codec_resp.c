@@ -12,7 +12,6 @@ static const struct codec_limits limits = {
 	.value_max_bytes = 1000,
 	.request_max_bytes = 4000,
 	.args_max = 1000,
-	.resp = 2,
 };
 
 /* Input in a block of exactly its size, so that the sanitizer sees a byte too many being read. */
@@ -272,7 +271,7 @@ END_TEST
 START_TEST(request_of_many_arguments)
 {
 	enum { KEYS = 100000 };
-	struct codec_limits wide = { 1 << 20, 1 << 24, 1 << 20, .resp = 2 };
+	struct codec_limits wide = { 1 << 20, 1 << 24, 1 << 20 };
 	scratch_clear(&built);
 	resp_put_head(&built, '*', 1 + KEYS);
 	resp_put_bulk(&built, SLICE("DEL"));
