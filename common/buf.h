@@ -106,14 +106,34 @@ static inline size_t buf_room(const struct buf *b)
 struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes,
 		     struct slice *held_out);
 
+/* For outq_copy(), when its last chunk has no room: a segment with a chunk of at least `n` bytes. */
+struct seg *outq_fresh(struct buf_pool *p, struct outq *q, size_t n, size_t chunk);
+
 /* Append a copy. `chunk` is the size of a fresh chunk when one is needed. Returns where the bytes
  * now lie, contiguous, when `n` fits one chunk. */
-const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
-		      size_t chunk);
+static inline const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
+				    size_t chunk)
+{
+	struct seg *s = q->tail;
+	if (!s || !s->own || buf_room(s->buf) < n) s = outq_fresh(p, q, n, chunk);
+	char *at = s->buf->data + s->buf->len;
+	memcpy(at, bytes, n);
+	s->buf->len += (uint32_t)n;
+	s->len += (uint32_t)n;
+	q->bytes += n;
+	return at;
+}
+
 /* Append bytes of `b` without copying. Right behind the last ones they only make these longer. */
 void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes);
 /* Append bytes that may lie in `in` (or NULL): by reference when they are many. */
-void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes, size_t chunk);
+static inline void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes,
+			    size_t chunk)
+{
+	if (in && bytes.n >= BUF_REF_MIN) outq_ref(p, q, in, bytes);
+	else if (bytes.n > 0) outq_copy(p, q, bytes.p, bytes.n, chunk);
+}
+
 /* Copy what pins: the queue has to wait for longer than this turn. */
 void outq_settle(struct buf_pool *p, struct outq *q, size_t chunk);
 /* Move everything of `from` behind `to`; small amounts are copied together. */

@@ -5,7 +5,7 @@
 struct request *request_new(struct core *core, const struct op_info *info)
 {
 	struct request *req = freelist_get(&core->requests);
-	memset(req, 0, sizeof(*req));
+	zero_in_pieces(req, sizeof(*req));
 	req->info = info;
 	req->top = &req->bottom;
 	req->flags = REQ_AWAITED;
