@@ -1,6 +1,5 @@
 #include "common/resp_commands.h"
 
-#include <endian.h>
 #include <strings.h>
 
 /* What the short words in the rows stand for. */
@@ -126,27 +125,6 @@ const struct resp_command *resp_command_at(uint32_t id)
 	return &rows[id];
 }
 
-/* The first eight bytes, zero-filled. Every branch reads only inside p[0..n). */
-static inline uint64_t word_of(const char *p, size_t n)
-{
-	uint64_t w = 0;
-	if (n >= 8) {
-		memcpy(&w, p, 8);
-		return le64toh(w);
-	}
-	if (n >= 4) {
-		uint32_t head, tail;
-		memcpy(&head, p, 4);
-		memcpy(&tail, p + n - 4, 4);
-		return le32toh(head) | (uint64_t)le32toh(tail) << (8 * (n - 4));
-	}
-	if (n == 0) return 0;
-	/* Of one byte, or of two, some of these are the same one. */
-	size_t middle = n / 2, last = n - 1;
-	w = (uint8_t)p[0] | (uint64_t)(uint8_t)p[middle] << (8 * middle);
-	return w | (uint64_t)(uint8_t)p[last] << (8 * last);
-}
-
 /* A-Z to a-z in eight bytes at once, all others kept: bit 7 of each sum tells on which side of a
  * bound its byte lies. */
 static uint64_t word_lower(uint64_t w)
@@ -162,28 +140,15 @@ static uint64_t word_lower(uint64_t w)
 const struct resp_command *resp_command_find(struct slice verb)
 {
 	if (verb.n == 0 || verb.n >= sizeof(verbs[0].name)) return NULL;
-	uint64_t word = word_lower(word_of(verb.p, verb.n));
+	uint64_t word = word_lower(resp_word(verb.p, verb.n));
 	unsigned letter = (unsigned)(word & 0xff) - 'a';
 	if (letter >= 26) return NULL;
 	for (uint32_t i = letters[letter]; i < letters[letter + 1]; i++) {
-		if (verbs[i].n != verb.n || word_of(verbs[i].name, 8) != word) continue;
+		if (verbs[i].n != verb.n || resp_word(verbs[i].name, 8) != word) continue;
 		if (verb.n <= 8 || strncasecmp(verbs[i].name + 8, verb.p + 8, verb.n - 8) == 0)
 			return &rows[i];
 	}
 	return NULL;
-}
-
-const struct resp_command *resp_command_recall(struct parser *p, struct slice verb)
-{
-	if (verb.n > sizeof(uint64_t)) return resp_command_find(verb);
-	/* Multiplying brings something of each byte into the upper bits. */
-	uint64_t word = word_of(verb.p, verb.n);
-	struct parser_verb *v =
-	    &p->verbs[word * UINT64_C(0x9e3779b97f4a7c15) >> (64 - PARSER_VERB_BITS)];
-	if (v->word == word && v->n == verb.n) return v->row;
-	const struct resp_command *row = resp_command_find(verb);
-	if (row) *v = (struct parser_verb){ word, (uint32_t)verb.n, row };
-	return row;
 }
 
 bool resp_is(struct slice s, const char *word)
