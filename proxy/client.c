@@ -122,9 +122,21 @@ static void client_write_answer(struct client *c, struct request *req, const str
 		outq_move(&core->bufs, q, a->chain, client_chunk(q));
 		if (!leaves) outq_settle(&core->bufs, q, client_chunk(q));
 	} else {
-		bool refer = a->buf && (leaves || buf_is_fair(a->buf, n));
+		bool refer = n >= BUF_REF_MIN && a->buf && (leaves || buf_is_fair(a->buf, n));
 		outq_put(&core->bufs, q, refer ? a->buf : NULL, a->bytes,
 			 q == &c->out ? client_chunk(q) : n);
+	}
+}
+
+/* The answer has to wait for those before it. */
+static void client_hold_answer(struct client *c, struct request *req, const struct answer *a)
+{
+	bool whole = !a->err && !a->chain && !(req->flags & (REQ_NOREPLY | REQ_QUIET));
+	if (whole && a->bytes.n > 0 && a->bytes.n <= sizeof(req->brief)) {
+		memcpy(req->brief, a->bytes.p, a->bytes.n);
+		req->brief_n = (uint8_t)a->bytes.n;
+	} else {
+		client_write_answer(c, req, a, &req->out);
 	}
 }
 
@@ -146,7 +158,10 @@ static void client_write_ready(struct client *c)
 	while ((req = client_oldest(c)) && (req->flags & REQ_DONE)) {
 		client_pop(c);
 		c->held -= req->out.bytes + sizeof(*req);
-		outq_move(&c->core->bufs, &c->out, &req->out, client_chunk(&c->out));
+		if (req->brief_n > 0)
+			outq_copy(&c->core->bufs, &c->out, req->brief, req->brief_n,
+				  client_chunk(&c->out));
+		else outq_move(&c->core->bufs, &c->out, &req->out, client_chunk(&c->out));
 		request_drop(c->core, req);
 	}
 }
@@ -173,7 +188,7 @@ static void client_on_answer(struct frame *f, struct request *req, const struct 
 		request_drop(c->core, req);
 		client_write_ready(c);
 	} else {
-		client_write_answer(c, req, a, &req->out);
+		client_hold_answer(c, req, a);
 		req->flags |= REQ_DONE;
 		/* Waiting for its turn, perhaps for long, it must not hold back the next topology.
 		 */

@@ -271,7 +271,7 @@ static size_t conn_chunk(const struct outq *q)
 }
 
 /* kept: until the reply, which may take long. */
-static void conn_put(struct conn *c, struct request *req, struct slice bytes, bool kept)
+static inline void conn_put(struct conn *c, struct request *req, struct slice bytes, bool kept)
 {
 	bool refer = bytes.n >= BUF_REF_MIN && buf_contains(req->in, bytes);
 	struct buf *in = refer ? req->in : NULL;

@@ -271,7 +271,9 @@ END_TEST
 START_TEST(request_of_many_arguments)
 {
 	enum { KEYS = 100000 };
-	struct codec_limits wide = { 1 << 20, 1 << 24, 1 << 20 };
+	struct codec_limits wide = { .value_max_bytes = 1 << 20,
+				     .request_max_bytes = 1 << 24,
+				     .args_max = 1 << 20 };
 	scratch_clear(&built);
 	resp_put_head(&built, '*', 1 + KEYS);
 	resp_put_bulk(&built, SLICE("DEL"));
