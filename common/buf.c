@@ -146,9 +146,11 @@ static struct seg *outq_push(struct buf_pool *p, struct outq *q, struct buf *b, 
 	return s;
 }
 
-struct seg *outq_fresh(struct buf_pool *p, struct outq *q, size_t n, size_t chunk)
+const char *outq_copy_fresh(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
+			    size_t chunk)
 {
-	return outq_push(p, q, buf_get(p, n > chunk ? n : chunk), 0, 0, true);
+	outq_push(p, q, buf_get(p, n > chunk ? n : chunk), 0, 0, true);
+	return outq_fill(q, bytes, n);
 }
 
 void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes)
@@ -162,6 +164,13 @@ void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice by
 	}
 	s = outq_push(p, q, buf_ref(b), at, (uint32_t)bytes.n, false);
 	s->pins = !buf_is_fair(b, bytes.n);
+}
+
+void outq_put_large(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes,
+		    size_t chunk)
+{
+	if (in) outq_ref(p, q, in, bytes);
+	else outq_copy(p, q, bytes.p, bytes.n, chunk);
 }
 
 static void outq_drop_head(struct buf_pool *p, struct outq *q)
