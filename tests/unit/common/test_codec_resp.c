@@ -563,6 +563,24 @@ START_TEST(every_verb_is_found)
 }
 END_TEST
 
+/* A verb of late is no other verb, though it has a place in common with it or looks like it. */
+START_TEST(verbs_are_recalled)
+{
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < RESP_FROM_end; i++) {
+			const struct resp_command *row = resp_command_at(i);
+			ck_assert_ptr_eq(resp_command_recall(&parser, slice_of(row->op.name)), row);
+		}
+		struct slice get = SLICE("GET\0\0\0\0\0");
+		for (size_t n = 0; n <= get.n; n++) {
+			const struct resp_command *row =
+			    resp_command_recall(&parser, (struct slice){ get.p, n });
+			ck_assert_ptr_eq(row, n == 3 ? resp_command_at(RESP_GET) : NULL);
+		}
+	}
+}
+END_TEST
+
 START_TEST(rows_make_sense)
 {
 	for (uint32_t i = 0; i < resp->op_count; i++) {
@@ -1108,6 +1126,7 @@ int main(void)
 	LOOP(t, refused_with_a_reason, refusals);
 	tcase_add_test(t, unknown_command_is_quoted_safely);
 	tcase_add_test(t, every_verb_is_found);
+	tcase_add_test(t, verbs_are_recalled);
 	tcase_add_test(t, rows_make_sense);
 	LOOP(t, reply_at_every_split, replies);
 	LOOP(t, reply_byte_by_byte, replies);
