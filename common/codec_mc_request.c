@@ -348,7 +348,7 @@ mc_parse_any(struct parser *p, const struct codec_limits *limits, const char *da
 	if (n < resume->need || n == 0) return PARSE_NEED;
 	const char *newline = memchr(data + resume->at, '\n', n - resume->at);
 	if (!newline) return mc_line_incomplete(limits, data, n, resume, cmd);
-	*cmd = (struct command){ 0 };
+	zero_in_pieces(cmd, sizeof(*cmd));
 	size_t line_n = newline - data + 1;
 	bool crlf = line_n > 1 && newline[-1] == '\r';
 	struct mc_request r = {
