@@ -146,17 +146,11 @@ static struct seg *outq_push(struct buf_pool *p, struct outq *q, struct buf *b, 
 	return s;
 }
 
-const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n, size_t chunk)
+const char *outq_copy_fresh(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
+			    size_t chunk)
 {
-	struct seg *s = q->tail;
-	if (!s || !s->own || buf_room(s->buf) < n)
-		s = outq_push(p, q, buf_get(p, n > chunk ? n : chunk), 0, 0, true);
-	char *at = s->buf->data + s->buf->len;
-	memcpy(at, bytes, n);
-	s->buf->len += (uint32_t)n;
-	s->len += (uint32_t)n;
-	q->bytes += n;
-	return at;
+	outq_push(p, q, buf_get(p, n > chunk ? n : chunk), 0, 0, true);
+	return outq_fill(q, bytes, n);
 }
 
 void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes)
@@ -172,10 +166,11 @@ void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice by
 	s->pins = !buf_is_fair(b, bytes.n);
 }
 
-void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes, size_t chunk)
+void outq_put_large(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes,
+		    size_t chunk)
 {
-	if (in && bytes.n >= BUF_REF_MIN) outq_ref(p, q, in, bytes);
-	else if (bytes.n > 0) outq_copy(p, q, bytes.p, bytes.n, chunk);
+	if (in) outq_ref(p, q, in, bytes);
+	else outq_copy(p, q, bytes.p, bytes.n, chunk);
 }
 
 static void outq_drop_head(struct buf_pool *p, struct outq *q)

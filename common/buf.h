@@ -106,14 +106,46 @@ static inline size_t buf_room(const struct buf *b)
 struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes,
 		     struct slice *held_out);
 
+/* For outq_copy(): behind the last segment, in whose chunk there is room. */
+static inline const char *outq_fill(struct outq *q, const void *bytes, size_t n)
+{
+	struct seg *s = q->tail;
+	char *at = s->buf->data + s->buf->len;
+	memcpy(at, bytes, n);
+	s->buf->len += (uint32_t)n;
+	s->len += (uint32_t)n;
+	q->bytes += n;
+	return at;
+}
+
+/* For outq_copy(): in a fresh chunk. */
+const char *outq_copy_fresh(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
+			    size_t chunk);
+
 /* Append a copy. `chunk` is the size of a fresh chunk when one is needed. Returns where the bytes
  * now lie, contiguous, when `n` fits one chunk. */
-const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
-		      size_t chunk);
+static inline const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
+				    size_t chunk)
+{
+	const struct seg *s = q->tail;
+	bool fits = s && s->own && buf_room(s->buf) >= n;
+	return fits ? outq_fill(q, bytes, n) : outq_copy_fresh(p, q, bytes, n, chunk);
+}
+
 /* Append bytes of `b` without copying. Right behind the last ones they only make these longer. */
 void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes);
+/* For outq_put(): BUF_REF_MIN bytes or more. */
+void outq_put_large(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes,
+		    size_t chunk);
+
 /* Append bytes that may lie in `in` (or NULL): by reference when they are many. */
-void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes, size_t chunk);
+static inline void outq_put(struct buf_pool *p, struct outq *q, struct buf *in, struct slice bytes,
+			    size_t chunk)
+{
+	if (bytes.n >= BUF_REF_MIN) outq_put_large(p, q, in, bytes, chunk);
+	else if (bytes.n > 0) outq_copy(p, q, bytes.p, bytes.n, chunk);
+}
+
 /* Copy what pins: the queue has to wait for longer than this turn. */
 void outq_settle(struct buf_pool *p, struct outq *q, size_t chunk);
 /* Move everything of `from` behind `to`; small amounts are copied together. */

@@ -127,14 +127,24 @@ struct codec_limits {
 	bool allow_flush;
 	bool cas_tags;
 	bool meta_commands; /* memcached's: a server that does not know them would run bodies */
-	uint8_t resp;	    /* dialect the client speaks: 2 or 3 */
 };
+
+/* A verb as a client wrote it, and what the codec's table has for it. */
+struct parser_verb {
+	uint64_t word; /* its bytes, zero-filled */
+	uint32_t n;    /* how many; 0: no verb yet */
+	const void *row;
+};
+
+enum { PARSER_VERB_BITS = 3 };
 
 /* Working memory of a parser: one per worker, shared by its clients. Zero it to start. */
 struct parser {
 	struct slice *argv; /* grown as needed */
 	uint32_t argv_cap;
 	struct scratch tmp; /* rewritten heads, error texts */
+	/* Of late: clients use the same few verbs over and over. Each has one place. */
+	struct parser_verb verbs[1 << PARSER_VERB_BITS];
 };
 
 /* argv with room for n entries; contents are kept. Aborts when out of memory (n is bounded). */

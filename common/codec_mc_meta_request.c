@@ -150,7 +150,7 @@ static bool mc_meta_rebuild(struct mc_request *r, const struct mc_meta_line *lin
 	if (r->row->info->id == MC_MS) mc_rebuild_u64(out, line->bytes);
 	for (uint32_t i = 0; i < line->flags.n; i++) {
 		struct slice flag = line->flags.v[i];
-		uint64_t token;
+		uint64_t token = 0;
 		if (flag.p[0] == 'q') {
 			cmd->flags |= CMD_QUIET;
 		} else if (flag.p[0] == 'C' && r->limits->cas_tags) {

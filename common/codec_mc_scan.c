@@ -5,20 +5,6 @@ struct mc_number {
 	bool negative;
 };
 
-const char *mc_digits(const char *p, const char *end, uint64_t max, uint64_t *out)
-{
-	const char *start = p;
-	uint64_t v = 0;
-	for (; p < end; p++) {
-		unsigned digit = (unsigned char)*p - '0';
-		if (digit > 9) break;
-		if (v > max / 10 || (v == max / 10 && digit > max % 10)) return NULL;
-		v = v * 10 + digit;
-	}
-	*out = v;
-	return p == start ? NULL : p;
-}
-
 static bool mc_parse_number(struct slice s, struct mc_number *out, bool *plain)
 {
 	const char *p = s.p, *end = s.p + s.n;

@@ -40,7 +40,20 @@ bool mc_parse_exptime(struct slice s, int32_t *out, bool *plain);
 bool mc_parse_length(struct slice s, uint32_t *out, bool *plain);
 bool mc_parse_u64(struct slice s, uint64_t *out, bool *plain);
 
-/* Digits only, no sign, at most `max`; the end of them, or NULL. */
-const char *mc_digits(const char *p, const char *end, uint64_t max, uint64_t *out);
+/* Digits only, no sign, at most `max`; the end of them, or NULL. Inline, as nearly every `max` is a
+ * constant. */
+static inline const char *mc_digits(const char *p, const char *end, uint64_t max, uint64_t *out)
+{
+	const char *start = p;
+	uint64_t v = 0;
+	for (; p < end; p++) {
+		unsigned digit = (unsigned char)*p - '0';
+		if (digit > 9) break;
+		if (v > max / 10 || (v == max / 10 && digit > max % 10)) return NULL;
+		v = v * 10 + digit;
+	}
+	*out = v;
+	return p == start ? NULL : p;
+}
 
 #endif

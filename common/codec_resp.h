@@ -38,6 +38,22 @@ static inline bool resp_is_blank(char c)
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* One digit or two and their CRLF, in canonical form and all here, as in nearly every header: how
+ * many bytes of p[0..n) they take. 0: anything else, which may be as good. */
+static inline size_t resp_short_number(const char *p, size_t n, uint64_t *value_out)
+{
+	if (n < 4) return 0;
+	unsigned first = (unsigned)(p[0] - '0'), second = (unsigned)(p[1] - '0');
+	if (first > 9) return 0;
+	if (p[1] == '\r' && p[2] == '\n') {
+		*value_out = first;
+		return 3;
+	}
+	if (first == 0 || second > 9 || p[2] != '\r' || p[3] != '\n') return 0;
+	*value_out = first * 10 + second;
+	return 4;
+}
+
 /* `text` goes to p->tmp as a whole error reply, without moving what p->tmp already holds when
  * RESP_ERROR_MAX bytes were reserved behind it. */
 struct slice resp_error(struct parser *p, const char *format, ...)

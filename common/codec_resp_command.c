@@ -104,7 +104,7 @@ static void refuse_row(struct parser *p, struct command *cmd, const struct resp_
 
 void resp_resolve(struct parser *p, const struct codec_limits *limits, struct command *cmd)
 {
-	const struct resp_command *row = resp_command_find(cmd->argv[0]);
+	const struct resp_command *row = resp_command_recall(p, cmd->argv[0]);
 	if (!row) {
 		refuse_unknown(p, cmd);
 		return;

@@ -166,12 +166,28 @@ static enum parse_result read_simple(const char *data, size_t n, size_t at, stru
 	return good ? PARSE_OK : PARSE_FATAL;
 }
 
+/* "$3\r\nabc\r\n": of at most 99 bytes and all here, as most values are. False: read_bulk() is to
+ * say what it is. */
+static inline bool read_short_bulk(const char *data, size_t n, size_t at, struct item *item)
+{
+	uint64_t len;
+	if (data[at] != '$') return false;
+	size_t took = resp_short_number(data + at + 1, n - at - 1, &len);
+	if (took == 0) return false;
+	size_t end = at + 1 + took + len;
+	if (n < end + 2 || data[end] != '\r' || data[end + 1] != '\n') return false;
+	item->type = REPLY_T_BULK;
+	item->end = end + 2;
+	return true;
+}
+
 /* Pushes ('>') are FATAL as any unknown type: nobody subscribes on a connection that is shared. */
 static inline enum parse_result read_item(const char *data, size_t n, size_t at, struct item *item,
 					  size_t *need)
 {
 	*item = (struct item){ 0 };
 	if (at >= n) return PARSE_NEED;
+	if (read_short_bulk(data, n, at, item)) return PARSE_OK;
 	switch (data[at]) {
 	case '$':
 	case '=':
@@ -230,6 +246,18 @@ static enum parse_result walk(const char *data, size_t n, struct reply_resume *r
 	}
 	resume->base.at = at;
 	return r;
+}
+
+/* Most replies are one value that is all here and holds no others. False: walk_one() is to say. */
+static inline bool read_lone(const char *data, size_t n, struct reply_resume *resume,
+			     struct item *top)
+{
+	size_t need;
+	if (resume->depth || read_item(data, n, 0, top, &need) != PARSE_OK || top->children ||
+	    top->attribute)
+		return false;
+	resume->base.at = top->end;
+	return true;
 }
 
 /* `values` of them, one behind the other. */
@@ -400,10 +428,13 @@ enum parse_result resp_parse_reply(const struct op_info *info, struct slice sent
 				   size_t n, struct reply_resume *resume, struct reply *reply_out)
 {
 	const struct resp_command *row = resp_command_of(info);
-	struct item top = { 0 };
+	struct item top;
 	if (info->shape == REPLY_T_HELD) return parse_held(data, n, resume, reply_out);
-	enum parse_result r = walk_one(data, n, resume, &top);
-	if (r != PARSE_OK) return r;
+	if (!read_lone(data, n, resume, &top)) {
+		top = (struct item){ 0 };
+		enum parse_result r = walk_one(data, n, resume, &top);
+		if (r != PARSE_OK) return r;
+	}
 	size_t end = resume->base.at, need = 0, at = 0;
 	if (data[0] == '|') at = skip_attributes(data, end);
 	/* Not passed in this call: the reply came in pieces. */

@@ -138,21 +138,70 @@ static size_t skip_blank_lines(const char *data, size_t n)
 	return begin;
 }
 
-enum parse_result resp_parse_request(struct parser *p, const struct codec_limits *limits,
-				     const char *data, size_t n, struct parse_resume *resume,
-				     struct command *cmd, size_t *skip_out)
+/* Whatever it is: inline commands, incomplete requests, and all that can be wrong with one. */
+static __attribute__((noinline)) enum parse_result
+parse_any(struct parser *p, const struct codec_limits *limits, const char *data, size_t n,
+	  struct parse_resume *resume, struct command *cmd)
 {
 	struct reader r = { p, limits, data, n, resume, cmd };
-	(void)skip_out; /* what is too large cannot be skipped in sync: redis closes as well */
-	*cmd = (struct command){ 0 };
-	scratch_clear(&p->tmp);
 	size_t start = 0;
 	if (n && data[0] != '*') start = skip_blank_lines(data, n);
 	if (start > RESP_INLINE_MAX) return resp_fatal(p, cmd, "too big inline request");
 	if (start == n) return PARSE_NEED;
-	enum parse_result result;
-	if (data[start] == '*') result = read_array(&r, start);
-	else result = resp_parse_inline(p, limits, data, start, n, cmd);
+	if (data[start] == '*') return read_array(&r, start);
+	return resp_parse_inline(p, limits, data, start, n, cmd);
+}
+
+/* --- what nearly every call is given: a whole request, and nothing to say against it ---------- */
+
+/* A header's number behind its type byte at p; returns what follows it, NULL for anything else. */
+static inline const char *good_number(const char *p, const char *end, uint64_t *value_out)
+{
+	size_t at = resp_short_number(p, (size_t)(end - p), value_out);
+	if (at == 0 && header_number(p, (size_t)(end - p), &at, value_out) != PARSE_OK) return NULL;
+	return p + at;
+}
+
+/* False: parse_any() is to say what it is. Most requests are small, so that looking again costs
+ * little; what is large and comes in pieces is never looked at here but the first time. */
+static inline bool read_good(struct parser *p, const struct codec_limits *limits, const char *data,
+			     size_t n, struct command *cmd)
+{
+	const char *end =
+	    data + (n < limits->request_max_bytes ? n : (size_t)limits->request_max_bytes);
+	uint64_t count, len;
+	if (data == end || *data != '*') return false;
+	const char *at = good_number(data + 1, end, &count);
+	if (!at || count == 0 || count > limits->args_max || count > RESP_MULTIBULK_MAX)
+		return false;
+	struct slice *argv = p->argv;
+	for (uint32_t i = 0; i < count; i++) {
+		if (at == end || *at != '$') return false;
+		const char *text = good_number(at + 1, end, &len);
+		if (!text || len > limits->value_max_bytes || (size_t)(end - text) < len + 2)
+			return false;
+		if (text[len] != '\r' || text[len + 1] != '\n') return false;
+		if (i == p->argv_cap) argv = parser_argv(p, i + 1);
+		argv[i] = (struct slice){ text, len };
+		at = text + len + 2;
+	}
+	cmd->argv = argv;
+	cmd->argc = (uint32_t)count;
+	cmd->consumed = (size_t)(at - data);
+	cmd->head = (struct slice){ data, cmd->consumed };
+	return true;
+}
+
+enum parse_result resp_parse_request(struct parser *p, const struct codec_limits *limits,
+				     const char *data, size_t n, struct parse_resume *resume,
+				     struct command *cmd, size_t *skip_out)
+{
+	(void)skip_out; /* what is too large cannot be skipped in sync: redis closes as well */
+	zero_in_pieces(cmd, sizeof(*cmd));
+	scratch_clear(&p->tmp);
+	enum parse_result result = PARSE_OK;
+	if (resume->at || !read_good(p, limits, data, n, cmd))
+		result = parse_any(p, limits, data, n, resume, cmd);
 	if (result == PARSE_OK) resp_resolve(p, limits, cmd);
 	return result;
 }

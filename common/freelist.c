@@ -1,7 +1,5 @@
 #include "common/freelist.h"
 
-#include <stdlib.h>
-
 enum { FREELIST_KEEP = 32 }; /* objects that trimming leaves */
 
 void freelist_init(struct freelist *p, size_t size)
@@ -31,35 +29,19 @@ static void freelist_add_slab(struct freelist *p)
 }
 #endif
 
-void *freelist_get(struct freelist *p)
+void *freelist_fresh(struct freelist *p)
 {
-	p->live++;
 #ifndef POOL_MALLOC
-	if (!p->free && p->per_slab) freelist_add_slab(p);
-#endif
-	struct freelist_item *item = p->free;
-	if (item) {
-		p->free = item->next;
-		if (--p->free_count < p->low_water) p->low_water = p->free_count;
-		return item;
+	if (p->per_slab) {
+		freelist_add_slab(p);
+		p->live--; /* counted again */
+		return freelist_get(p);
 	}
+#endif
 	p->low_water = 0;
 	void *fresh = malloc(p->size);
 	if (!fresh) abort();
 	return fresh;
-}
-
-void freelist_put(struct freelist *p, void *object)
-{
-	p->live--;
-#ifdef POOL_MALLOC
-	free(object);
-#else
-	struct freelist_item *item = object;
-	item->next = p->free;
-	p->free = item;
-	p->free_count++;
-#endif
 }
 
 static void freelist_drop(struct freelist *p, uint32_t count)

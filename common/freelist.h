@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 struct freelist_item {
 	struct freelist_item *next;
@@ -28,9 +29,33 @@ void freelist_init(struct freelist *p, size_t size);
 /* For many small long-lived objects: slabs save malloc's overhead, but are freed only at the
  * end. */
 void freelist_init_slab(struct freelist *p, size_t size, uint32_t per_slab);
+/* For freelist_get(), when none is free. */
+void *freelist_fresh(struct freelist *p);
+
 /* Aborts when out of memory: callers bound how many they take. */
-void *freelist_get(struct freelist *p);
-void freelist_put(struct freelist *p, void *object);
+static inline void *freelist_get(struct freelist *p)
+{
+	struct freelist_item *item = p->free;
+	p->live++;
+	if (!item) return freelist_fresh(p);
+	p->free = item->next;
+	if (--p->free_count < p->low_water) p->low_water = p->free_count;
+	return item;
+}
+
+static inline void freelist_put(struct freelist *p, void *object)
+{
+	p->live--;
+#ifdef POOL_MALLOC
+	free(object);
+#else
+	struct freelist_item *item = object;
+	item->next = p->free;
+	p->free = item;
+	p->free_count++;
+#endif
+}
+
 void freelist_trim(struct freelist *p);
 void freelist_fini(struct freelist *p);
 

@@ -44,10 +44,8 @@ uint32_t hash_key(enum hash_kind kind, struct slice key)
 	return hashes[kind].fn(key);
 }
 
-struct slice hash_tag_apply(struct slice key, const char tag[2])
+struct slice hash_tag_find(struct slice key, const char tag[2])
 {
-	if (tag[0] == 0 || key.n == 0) return key;
-
 	const char *end = key.p + key.n;
 	const char *open = memchr(key.p, tag[0], key.n);
 	if (open == NULL) return key;

@@ -42,9 +42,15 @@ hash_fn *hash_kind_fn(enum hash_kind kind);
 
 uint32_t hash_key(enum hash_kind kind, struct slice key);
 
+/* For hash_tag_apply(), when there are a tag and a key. */
+struct slice hash_tag_find(struct slice key, const char tag[2]);
+
 /* What to hash of `key`: the bytes between the first tag[0] and the first tag[1] after it, or the
  * whole key when either is missing or nothing lies between. No second attempt is made further on.
  * tag[0] == 0 means no tag; the two bytes may be equal. The result points into `key`. */
-struct slice hash_tag_apply(struct slice key, const char tag[2]);
+static inline struct slice hash_tag_apply(struct slice key, const char tag[2])
+{
+	return tag[0] == 0 || key.n == 0 ? key : hash_tag_find(key, tag);
+}
 
 #endif

@@ -25,6 +25,14 @@ static inline struct slice slice_of(const char *s)
 	return (struct slice){ s, strlen(s) };
 }
 
+/* Zero `n` bytes, a constant below 1 KiB or so, of what is zeroed for every request. Told to do it
+ * at once, compilers take an instruction that needs longer to start than these stores to end. */
+static inline void zero_in_pieces(void *p, size_t n)
+{
+	memset(p, 0, n % 64);
+	for (size_t at = n % 64; at < n; at += 64) memset((char *)p + at, 0, 64);
+}
+
 static inline bool slice_eq(struct slice a, struct slice b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

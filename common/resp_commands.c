@@ -1,6 +1,5 @@
 #include "common/resp_commands.h"
 
-#include <endian.h>
 #include <strings.h>
 
 /* What the short words in the rows stand for. */
@@ -126,24 +125,6 @@ const struct resp_command *resp_command_at(uint32_t id)
 	return &rows[id];
 }
 
-/* The first eight bytes, zero-filled. Every branch reads only inside p[0..n). */
-static uint64_t word_of(const char *p, size_t n)
-{
-	uint64_t w = 0;
-	if (n >= 8) {
-		memcpy(&w, p, 8);
-		return le64toh(w);
-	}
-	if (n >= 4) {
-		uint32_t head, tail;
-		memcpy(&head, p, 4);
-		memcpy(&tail, p + n - 4, 4);
-		return le32toh(head) | (uint64_t)le32toh(tail) << (8 * (n - 4));
-	}
-	for (size_t i = 0; i < n; i++) w |= (uint64_t)(uint8_t)p[i] << (8 * i);
-	return w;
-}
-
 /* A-Z to a-z in eight bytes at once, all others kept: bit 7 of each sum tells on which side of a
  * bound its byte lies. */
 static uint64_t word_lower(uint64_t w)
@@ -159,11 +140,11 @@ static uint64_t word_lower(uint64_t w)
 const struct resp_command *resp_command_find(struct slice verb)
 {
 	if (verb.n == 0 || verb.n >= sizeof(verbs[0].name)) return NULL;
-	uint64_t word = word_lower(word_of(verb.p, verb.n));
+	uint64_t word = word_lower(resp_word(verb.p, verb.n));
 	unsigned letter = (unsigned)(word & 0xff) - 'a';
 	if (letter >= 26) return NULL;
 	for (uint32_t i = letters[letter]; i < letters[letter + 1]; i++) {
-		if (verbs[i].n != verb.n || word_of(verbs[i].name, 8) != word) continue;
+		if (verbs[i].n != verb.n || resp_word(verbs[i].name, 8) != word) continue;
 		if (verb.n <= 8 || strncasecmp(verbs[i].name + 8, verb.p + 8, verb.n - 8) == 0)
 			return &rows[i];
 	}

@@ -6,6 +6,8 @@
 #ifndef TWINRING_COMMON_RESP_COMMANDS_H
 #define TWINRING_COMMON_RESP_COMMANDS_H
 
+#include <endian.h>
+
 #include "common/codec.h"
 
 /* op_info.shape: the reply types that are legal, as a mask. Errors always are. */
@@ -162,8 +164,43 @@ static inline const struct resp_command *resp_command_of(const struct op_info *i
 
 const struct resp_command *resp_command_at(uint32_t id);
 
+/* The first eight bytes, zero-filled. Every branch reads only inside p[0..n). */
+static inline uint64_t resp_word(const char *p, size_t n)
+{
+	uint64_t w = 0;
+	if (n >= 8) {
+		memcpy(&w, p, 8);
+		return le64toh(w);
+	}
+	if (n >= 4) {
+		uint32_t head, tail;
+		memcpy(&head, p, 4);
+		memcpy(&tail, p + n - 4, 4);
+		return le32toh(head) | (uint64_t)le32toh(tail) << (8 * (n - 4));
+	}
+	if (n == 0) return 0;
+	/* Of one byte, or of two, some of these are the same one. */
+	size_t middle = n / 2, last = n - 1;
+	w = (uint8_t)p[0] | (uint64_t)(uint8_t)p[middle] << (8 * middle);
+	return w | (uint64_t)(uint8_t)p[last] << (8 * last);
+}
+
 /* The row of a verb, in any case; NULL when there is none. */
 const struct resp_command *resp_command_find(struct slice verb);
+
+/* The same, for who asks for the same few verbs over and over: they are kept in the parser. */
+static inline const struct resp_command *resp_command_recall(struct parser *p, struct slice verb)
+{
+	if (verb.n > sizeof(uint64_t)) return resp_command_find(verb);
+	/* Multiplying brings something of each byte into the upper bits. */
+	uint64_t word = resp_word(verb.p, verb.n);
+	struct parser_verb *v =
+	    &p->verbs[word * UINT64_C(0x9e3779b97f4a7c15) >> (64 - PARSER_VERB_BITS)];
+	if (v->word == word && v->n == verb.n) return v->row;
+	const struct resp_command *row = resp_command_find(verb);
+	if (row) *v = (struct parser_verb){ word, (uint32_t)verb.n, row };
+	return row;
+}
 
 /* "encoding" of OBJECT: its own row, or NULL. */
 const struct resp_command *resp_subcommand_find(const struct resp_command *of, struct slice sub);

@@ -122,9 +122,21 @@ static void client_write_answer(struct client *c, struct request *req, const str
 		outq_move(&core->bufs, q, a->chain, client_chunk(q));
 		if (!leaves) outq_settle(&core->bufs, q, client_chunk(q));
 	} else {
-		bool refer = a->buf && (leaves || buf_is_fair(a->buf, n));
+		bool refer = n >= BUF_REF_MIN && a->buf && (leaves || buf_is_fair(a->buf, n));
 		outq_put(&core->bufs, q, refer ? a->buf : NULL, a->bytes,
 			 q == &c->out ? client_chunk(q) : n);
+	}
+}
+
+/* The answer has to wait for those before it. */
+static void client_hold_answer(struct client *c, struct request *req, const struct answer *a)
+{
+	bool whole = !a->err && !a->chain && !(req->flags & (REQ_NOREPLY | REQ_QUIET));
+	if (whole && a->bytes.n > 0 && a->bytes.n <= sizeof(req->brief)) {
+		memcpy(req->brief, a->bytes.p, a->bytes.n);
+		req->brief_n = (uint8_t)a->bytes.n;
+	} else {
+		client_write_answer(c, req, a, &req->out);
 	}
 }
 
@@ -146,7 +158,10 @@ static void client_write_ready(struct client *c)
 	while ((req = client_oldest(c)) && (req->flags & REQ_DONE)) {
 		client_pop(c);
 		c->held -= req->out.bytes + sizeof(*req);
-		outq_move(&c->core->bufs, &c->out, &req->out, client_chunk(&c->out));
+		if (req->brief_n > 0)
+			outq_copy(&c->core->bufs, &c->out, req->brief, req->brief_n,
+				  client_chunk(&c->out));
+		else outq_move(&c->core->bufs, &c->out, &req->out, client_chunk(&c->out));
 		request_drop(c->core, req);
 	}
 }
@@ -173,7 +188,7 @@ static void client_on_answer(struct frame *f, struct request *req, const struct 
 		request_drop(c->core, req);
 		client_write_ready(c);
 	} else {
-		client_write_answer(c, req, a, &req->out);
+		client_hold_answer(c, req, a);
 		req->flags |= REQ_DONE;
 		/* Waiting for its turn, perhaps for long, it must not hold back the next topology.
 		 */
@@ -414,7 +429,7 @@ static void client_answer_nowhere(struct client *c, const struct codec *codec,
 struct client_way {
 	const struct route *entry; /* NULL: nowhere */
 	const struct codec *codec;
-	struct codec_limits limits;
+	const struct codec_limits *limits;
 };
 
 static struct client_way client_way(const struct client *c)
@@ -423,34 +438,32 @@ static struct client_way client_way(const struct client *c)
 	struct client_way way = { .entry = worker_entry(w, c->listener) };
 	if (way.entry) {
 		way.codec = way.entry->pool->codec;
-		way.limits = way.entry->pool->limits;
+		way.limits = &way.entry->pool->limits;
 	} else {
 		way.codec = w->codecs[c->listener];
-		way.limits = w->limits[c->listener];
+		way.limits = &w->limits[c->listener];
 	}
-	way.limits.resp = c->session.resp;
 	return way;
 }
 
 /* One request at the start of data[0..n). Returns its length; 0: there is none, or no more of them
  * are wanted. */
-static size_t client_parse_one(struct client *c, struct buf *b, const char *data, size_t n,
-			       struct parse_resume *resume)
+static size_t client_parse_one(struct client *c, const struct client_way *way, struct buf *b,
+			       const char *data, size_t n, struct parse_resume *resume)
 {
-	struct client_way way = client_way(c);
-	struct command cmd = { 0 };
+	struct command cmd;
 	size_t skip = 0;
-	if (!way.codec) {
+	if (!way->codec) {
 		client_stop_reading(c);
 		return 0;
 	}
 	enum parse_result r =
-	    way.codec->parse_request(&c->core->parser, &way.limits, data, n, resume, &cmd, &skip);
+	    way->codec->parse_request(&c->core->parser, way->limits, data, n, resume, &cmd, &skip);
 	if (r == PARSE_NEED) return 0;
 	*resume = (struct parse_resume){ 0 };
-	if (r != PARSE_OK) client_refuse(c, way.entry, r, &cmd, skip);
-	else if (way.entry) request_start(c, way.entry, &cmd, b);
-	else client_answer_nowhere(c, way.codec, &cmd);
+	if (r != PARSE_OK) client_refuse(c, way->entry, r, &cmd, skip);
+	else if (way->entry) request_start(c, way->entry, &cmd, b);
+	else client_answer_nowhere(c, way->codec, &cmd);
 	return cmd.consumed;
 }
 
@@ -468,6 +481,8 @@ static void client_parse(struct client *c, struct buf *b, struct parse_resume re
 {
 	struct core *core = c->core;
 	const size_t start = inbuf_at(core, b);
+	/* Snapshots are taken over between events: it stays the same here. */
+	const struct client_way way = client_way(c);
 	size_t at = start;
 	while (at < b->len && !(c->flags & CLIENT_CLOSING)) {
 		if (c->skip > 0) {
@@ -480,7 +495,7 @@ static void client_parse(struct client *c, struct buf *b, struct parse_resume re
 			client_pause(c);
 			break;
 		}
-		size_t n = client_parse_one(c, b, b->data + at, b->len - at, &resume);
+		size_t n = client_parse_one(c, &way, b, b->data + at, b->len - at, &resume);
 		if (n == 0 && c->skip == 0 && !client_read_rest(c, b, at, &resume)) break;
 		at += n;
 	}

@@ -271,9 +271,10 @@ static size_t conn_chunk(const struct outq *q)
 }
 
 /* kept: until the reply, which may take long. */
-static void conn_put(struct conn *c, struct request *req, struct slice bytes, bool kept)
+static inline void conn_put(struct conn *c, struct request *req, struct slice bytes, bool kept)
 {
-	struct buf *in = buf_contains(req->in, bytes) ? req->in : NULL;
+	bool refer = bytes.n >= BUF_REF_MIN && buf_contains(req->in, bytes);
+	struct buf *in = refer ? req->in : NULL;
 	if (kept && in && !buf_is_fair(in, bytes.n)) in = NULL;
 	outq_put(&c->core->bufs, &c->out, in, bytes, conn_chunk(&c->out));
 }
@@ -300,7 +301,7 @@ void conn_queue(struct conn *c, struct request *req)
 		req->sent_buf = buf_ref(s->buf);
 		if (req->info->tags) conn_tag(c, req);
 	}
-	conn_put(c, req, req->body, false);
+	if (req->body.n > 0) conn_put(c, req, req->body, false);
 	uint32_t timeout_ms = c->dest->pool->spec->timeout_ms;
 	if (!req->deadline_us && timeout_ms)
 		req->deadline_us = core_now(core) + timeout_ms * 1000ull;

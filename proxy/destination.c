@@ -209,31 +209,31 @@ static uint32_t dest_lane(const struct dest *d, const struct request *req)
 	return (n > 1 ? req->lane % n : 0) + (req->resp == 3 ? n : 0);
 }
 
+/* There is no connection yet. NULL: nor can there be one; the request is told. */
+static __attribute__((noinline)) struct conn *dest_open_lane(struct dest *d, uint32_t lane,
+							     struct request *req)
+{
+	enum err e = ERR_NONE;
+	struct conn *c = d->lanes[lane] = conn_open(d, lane, &e);
+	if (c) return c;
+	dest_on_failure(d, e);
+	request_fail_later(d->core, req, e, d->server->spec->ring_name);
+	return NULL;
+}
+
 void dest_send(struct dest *d, struct request *req)
 {
-	struct core *core = d->core;
-	const char *name = d->server->spec->ring_name;
 	if (d->state == DEST_TKO) {
 		metric_add(&d->stats->m[SERVER_fast_fails], 1);
-		request_fail_later(core, req, d->last_error, name);
+		request_fail_later(d->core, req, d->last_error, d->server->spec->ring_name);
 		return;
 	}
 	uint32_t lane = dest_lane(d, req);
 	struct conn *c = d->lanes[lane];
-	if (!c) {
-		enum err e = ERR_NONE;
-		c = d->lanes[lane] = conn_open(d, lane, &e);
-		if (!c) {
-			dest_on_failure(d, e);
-			request_fail_later(core, req, e, name);
-			return;
-		}
-	}
-	if (c->count >= d->pool->spec->inflight_max) {
-		request_fail_later(core, req, ERR_QUEUE_FULL, name);
-		return;
-	}
-	conn_queue(c, req);
+	if (!c) c = dest_open_lane(d, lane, req);
+	if (!c) return;
+	if (c->count < d->pool->spec->inflight_max) conn_queue(c, req);
+	else request_fail_later(d->core, req, ERR_QUEUE_FULL, d->server->spec->ring_name);
 }
 
 uint16_t dest_tag(const struct dest *d, const struct request *req)

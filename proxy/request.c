@@ -2,16 +2,6 @@
 
 #include <assert.h>
 
-struct request *request_new(struct core *core, const struct op_info *info)
-{
-	struct request *req = freelist_get(&core->requests);
-	memset(req, 0, sizeof(*req));
-	req->info = info;
-	req->top = &req->bottom;
-	req->flags = REQ_AWAITED;
-	return req;
-}
-
 void request_leave_view(struct request *req)
 {
 	struct view *view = req->view;

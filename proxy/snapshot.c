@@ -132,8 +132,7 @@ static enum err pool_build(struct snapshot *s, struct server_pool *p, const stru
 					   .args_max = ARGS_MAX,
 					   .allow_flush = spec->allow_flush,
 					   .cas_tags = spec->cas_tags,
-					   .meta_commands = spec->meta_commands,
-					   .resp = 2 };
+					   .meta_commands = spec->meta_commands };
 	p->servers = calloc(spec->server_count, sizeof(*p->servers));
 	if (!p->servers) return ERR_NOMEM;
 	p->stats = stats_pool_get(in->stats, spec->name, p->codec);

@@ -393,13 +393,11 @@ static void flows_on_timer(int fd, short what, void *owner)
 static void flow_resend_wide(struct flow *f, const struct route *way)
 {
 	struct core *core = f->core;
-	struct codec_limits limits = way->pool->limits;
 	struct parse_resume resume = { 0 };
 	struct command cmd = { 0 };
 	size_t skip = 0;
-	limits.resp = f->parent->resp;
-	enum parse_result r = way->pool->codec->parse_request(&core->parser, &limits, f->head.p,
-							      f->head.n, &resume, &cmd, &skip);
+	enum parse_result r = way->pool->codec->parse_request(
+	    &core->parser, &way->pool->limits, f->head.p, f->head.n, &resume, &cmd, &skip);
 	if (r == PARSE_OK && cmd.info == f->parent->info)
 		core->send_keys(core, way, f->parent, &cmd);
 	else request_fail_later(core, f->parent, ERR_INVALID, NULL);

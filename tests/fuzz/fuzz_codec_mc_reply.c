@@ -66,7 +66,7 @@ static void merges(const struct op_info *info, struct slice sent, const char *p,
 {
 	struct parser parser = { 0 };
 	struct parse_resume resume = { 0 };
-	struct codec_limits limits = { 1 << 20, 1 << 21, 10000, .allow_flush = true, .resp = 2 };
+	struct codec_limits limits = { 1 << 20, 1 << 21, 10000, .allow_flush = true };
 	struct command cmd;
 	size_t skip;
 	if (mc->parse_request(&parser, &limits, sent.p, sent.n, &resume, &cmd, &skip) != PARSE_OK ||

@@ -13,7 +13,6 @@ static const struct codec_limits limits = {
 	.request_max_bytes = 6000,
 	.args_max = 300,
 	.allow_flush = true,
-	.resp = 2,
 };
 
 /* What a stream was read as. */

@@ -983,8 +983,7 @@ static void chaos_serve(struct sock *s)
 {
 	static const struct codec_limits limits = { .value_max_bytes = 1000000,
 						    .request_max_bytes = 1000000,
-						    .args_max = 1000,
-						    .resp = 2 };
+						    .args_max = 1000 };
 	struct scratch replies = { 0 };
 	size_t at = 0;
 	bool multi = false, silent_now = false;

@@ -610,6 +610,15 @@ static const struct reply_row reply_rows[] = {
 	FOUND(MC_GET, "get a\r\n", "VALUE a 0 1\r\nx\r\nEND\r\n", 1),
 	FOUND(MC_GET, "get a\r\n", "VALUE a 4294967295 0\r\n\r\nEND\r\n", 1),
 	FOUND(MC_GET, "get a\r\n", "VALUE a 0 8\r\nx\r\nEND\r\n\r\nEND\r\n", 1),
+	FOUND(MC_GET, "get 1234567\r\n", "VALUE 1234567 0 1\r\nx\r\nEND\r\n", 1),
+	FOUND(MC_GET, "get 12345678\r\n", "VALUE 12345678 007 01\r\nx\r\nEND\r\n", 1),
+	FOUND(MC_GET, "get 123456789abcdefg b\r\n", "VALUE 123456789abcdefg 0 1\r\nx\r\nEND\r\n", 1),
+	WRONG(MC_GET, "get 12345678\r\n", "VALUE 1234567 0 1\r\nx\r\nEND\r\n"),
+	WRONG(MC_GET, "get 1234567\r\n", "VALUE 12345678 0 1\r\nx\r\nEND\r\n"),
+	WRONG(MC_GET, "get 12345678\r\n", "VALUE 12345679 0 1\r\nx\r\nEND\r\n"),
+	/* two keys that were asked for, told as one */
+	WRONG(MC_GET, "get 0 0\r\n", "VALUE 0 0 5 6\r\nxxxxxx\r\nEND\r\n"),
+	WRONG(MC_GET, "get aaaaaaa 0\r\n", "VALUE aaaaaaa 0 1 1\r\nx\r\nEND\r\n"),
 	FOUND(MC_GET, "get aa a b\r\n", "VALUE a 0 1\r\nx\r\nVALUE b 0 1\r\ny\r\nEND\r\n", 2),
 	FOUND(MC_GET, "get a b a\r\n", "VALUE b 0 1\r\nx\r\nVALUE a 0 1\r\ny\r\nEND\r\n", 2),
 	FOUND(MC_GET, "get a a\r\n", "VALUE a 0 1\r\nx\r\nVALUE a 0 1\r\nx\r\nEND\r\n", 2),
@@ -703,6 +712,17 @@ START_TEST(reply_need_and_line_limit)
 	memcpy(line + 2046, "\r\n", 2);
 	ck_assert_int_eq(mc->parse_reply(&mc_ops[MC_SET], SLICE(""), line, 2048, &resume, &reply),
 			 PARSE_OK);
+
+	/* nor may the line of a value be longer */
+	for (size_t n = 2048; n <= 2049; n++) {
+		resume = (struct reply_resume){ 0 };
+		memset(line, '0', n);
+		memcpy(line, "VALUE a 0 ", 10);
+		memcpy(line + n - 3, "1\r\nx\r\nEND\r\n", 11);
+		ck_assert_int_eq(mc->parse_reply(&mc_ops[MC_GET], SLICE("get a\r\n"), line, n + 8,
+						 &resume, &reply),
+				 n == 2048 ? PARSE_OK : PARSE_FATAL);
+	}
 }
 END_TEST
 

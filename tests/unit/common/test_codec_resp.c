@@ -12,7 +12,6 @@ static const struct codec_limits limits = {
 	.value_max_bytes = 1000,
 	.request_max_bytes = 4000,
 	.args_max = 1000,
-	.resp = 2,
 };
 
 /* Input in a block of exactly its size, so that the sanitizer sees a byte too many being read. */
@@ -272,7 +271,9 @@ END_TEST
 START_TEST(request_of_many_arguments)
 {
 	enum { KEYS = 100000 };
-	struct codec_limits wide = { 1 << 20, 1 << 24, 1 << 20, .resp = 2 };
+	struct codec_limits wide = { .value_max_bytes = 1 << 20,
+				     .request_max_bytes = 1 << 24,
+				     .args_max = 1 << 20 };
 	scratch_clear(&built);
 	resp_put_head(&built, '*', 1 + KEYS);
 	resp_put_bulk(&built, SLICE("DEL"));
@@ -559,6 +560,24 @@ START_TEST(every_verb_is_found)
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
 		ck_assert_msg(!resp_command_find(slice_of(none[i])), "%s", none[i]);
 	ck_assert(!resp_command_find(SLICE("get\0")));
+}
+END_TEST
+
+/* A verb of late is no other verb, though it has a place in common with it or looks like it. */
+START_TEST(verbs_are_recalled)
+{
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < RESP_FROM_end; i++) {
+			const struct resp_command *row = resp_command_at(i);
+			ck_assert_ptr_eq(resp_command_recall(&parser, slice_of(row->op.name)), row);
+		}
+		struct slice get = SLICE("GET\0\0\0\0\0");
+		for (size_t n = 0; n <= get.n; n++) {
+			const struct resp_command *row =
+			    resp_command_recall(&parser, (struct slice){ get.p, n });
+			ck_assert_ptr_eq(row, n == 3 ? resp_command_at(RESP_GET) : NULL);
+		}
+	}
 }
 END_TEST
 
@@ -1107,6 +1126,7 @@ int main(void)
 	LOOP(t, refused_with_a_reason, refusals);
 	tcase_add_test(t, unknown_command_is_quoted_safely);
 	tcase_add_test(t, every_verb_is_found);
+	tcase_add_test(t, verbs_are_recalled);
 	tcase_add_test(t, rows_make_sense);
 	LOOP(t, reply_at_every_split, replies);
 	LOOP(t, reply_byte_by_byte, replies);

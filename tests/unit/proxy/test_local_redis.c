@@ -10,7 +10,6 @@ static const struct codec_limits limits = {
 	.value_max_bytes = 1 << 20,
 	.request_max_bytes = 1 << 22,
 	.args_max = 1000,
-	.resp = 2,
 };
 
 static char password[] = "pw", user[] = "app", pool_name[] = "alpha";
