@@ -165,11 +165,25 @@ struct merge_part {
 	uint32_t cursor[2]; /* merge()'s own; zero                                     */
 };
 
+/* Where merge() puts the bytes it makes; by merge_put() only. */
 struct merge_sink {
 	/* Append bytes; `part` is the part whose reply they lie in, or -1 for others, which are
 	 * good only during the call. */
 	void (*emit)(struct merge_sink *s, int part, struct slice bytes);
+	char *at;	  /* where the next bytes may be written, as if by emit() ... */
+	size_t room;	  /* ... if there are less than this                          */
+	size_t short_max; /* more than so many in one piece are emit()'s to judge      */
 };
+
+static inline void merge_put(struct merge_sink *s, int part, struct slice bytes)
+{
+	if (bytes.n >= s->room || bytes.n > s->short_max) {
+		s->emit(s, part, bytes);
+		return;
+	}
+	s->at = mempcpy(s->at, bytes.p, bytes.n);
+	s->room -= bytes.n;
+}
 
 struct codec {
 	enum protocol protocol;

@@ -35,7 +35,7 @@ struct mc_run {
 
 static void mc_run_flush(struct mc_run *run)
 {
-	if (run->n) run->sink->emit(run->sink, run->part, (struct slice){ run->p, run->n });
+	if (run->n) merge_put(run->sink, run->part, (struct slice){ run->p, run->n });
 	run->n = 0;
 }
 
@@ -72,12 +72,12 @@ static void mc_emit_failure(const struct merge_part *parts, uint32_t i, struct m
 {
 	const struct merge_part *part = &parts[i];
 	if (part->err == ERR_NONE) {
-		sink->emit(sink, (int)i, mc_part_error(part->reply));
+		merge_put(sink, (int)i, mc_part_error(part->reply));
 		return;
 	}
 	struct scratch line = { 0 };
 	mc_put_failure(part->err, part->server, &line);
-	sink->emit(sink, -1, scratch_slice(&line));
+	merge_put(sink, -1, scratch_slice(&line));
 	scratch_fini(&line);
 }
 
@@ -94,38 +94,41 @@ static bool mc_part_failed(const struct merge_part *part, enum on_server_error o
 
 /* The VALUE block at the part's cursor, if it is for the next key that the part was sent. Both
  * were checked when they were parsed. */
-static bool mc_part_next(const struct op_info *info, struct merge_part *part, struct slice *out)
+static bool mc_part_next(struct merge_part *part, bool cas, struct slice *out)
 {
 	if (part->err != ERR_NONE) return false;
-	if (part->cursor[0] == 0) part->cursor[0] = mc_sent_keys(info->shape, part->sent);
-	struct slice key = mc_sent_key(part->sent, part->cursor[0]);
-	part->cursor[0] += key.n + 1;
-
 	const char *block = part->reply.p + part->cursor[1];
 	const char *end = part->reply.p + part->reply.n;
-	if ((size_t)(end - block) < key.n + 8 || memcmp(block, "VALUE ", 6) != 0 ||
-	    memcmp(block + 6, key.p, key.n) != 0 || block[6 + key.n] != ' ')
+	const char *sent = part->sent.p + part->cursor[0];
+	size_t n = 0;
+	if (end - block > 6 && *block == 'V')
+		n = mc_same_key(sent, part->sent.p + part->sent.n, block + 6, end);
+	if (n == 0) {
+		part->cursor[0] += mc_sent_key(part->sent, part->cursor[0]).n + 1;
 		return false;
-	uint64_t flags, bytes;
-	const char *p = mc_digits(block + 6 + key.n + 1, end, UINT32_MAX, &flags);
-	p = p ? mc_digits(p + 1, end, INT32_MAX, &bytes) : NULL;
-	p = p ? memchr(p, '\n', end - p) : NULL;
-	if (!p || (uint64_t)(end - p) < bytes + 3) return false;
-	*out = (struct slice){ block, (size_t)(p - block) + 1 + bytes + 2 };
+	}
+	part->cursor[0] += n + 1;
+	uint64_t bytes;
+	const char *body = mc_value_numbers(block + 6 + n, end, cas, &bytes);
+	if (!body || (uint64_t)(end - body) < bytes + 2) return false;
+	*out = (struct slice){ block, (size_t)(body - block) + bytes + 2 };
 	part->cursor[1] += out->n;
 	return true;
 }
 
 static enum reply_kind mc_merge_values(const struct op_info *info, const uint16_t *part_of_key,
 				       uint32_t key_count, struct merge_part *parts,
-				       struct merge_sink *sink)
+				       uint32_t part_count, struct merge_sink *sink)
 {
+	for (uint32_t i = 0; i < part_count; i++)
+		parts[i].cursor[0] = mc_sent_keys(info->shape, parts[i].sent);
+	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
 	struct mc_run run = { .sink = sink };
 	bool any = false;
 	for (uint32_t i = 0; i < key_count; i++) {
 		struct slice block;
 		struct merge_part *part = &parts[part_of_key[i]];
-		if (!mc_part_next(info, part, &block)) continue;
+		if (!mc_part_next(part, cas, &block)) continue;
 		mc_run_add(&run, part_of_key[i], block);
 		any = true;
 	}
@@ -136,7 +139,7 @@ static enum reply_kind mc_merge_values(const struct op_info *info, const uint16_
 		mc_run_flush(&run);
 	} else {
 		mc_run_flush(&run);
-		sink->emit(sink, -1, SLICE("END\r\n"));
+		merge_put(sink, -1, SLICE("END\r\n"));
 	}
 	return any ? REPLY_HIT : REPLY_MISS;
 }
@@ -152,7 +155,7 @@ enum reply_kind mc_merge(const struct op_info *info, const uint16_t *part_of_key
 		mc_emit_failure(parts, i, sink);
 		return REPLY_ERROR;
 	}
-	if (values) return mc_merge_values(info, part_of_key, key_count, parts, sink);
-	sink->emit(sink, -1, SLICE("OK\r\n"));
+	if (values) return mc_merge_values(info, part_of_key, key_count, parts, part_count, sink);
+	merge_put(sink, -1, SLICE("OK\r\n"));
 	return REPLY_HIT;
 }

@@ -135,41 +135,46 @@ static bool mc_sent_find(struct slice sent, struct slice key, uint64_t *at)
 	return false;
 }
 
-/* VALUE key flags bytes [cas] */
-static bool mc_value_line(const struct mc_reply_line *line, bool cas, struct slice *key_out,
-			  uint64_t *bytes_out)
+/* "VALUE key flags bytes[ cas]\r\n" */
+struct mc_value_line {
+	struct slice key;
+	uint64_t bytes;
+	size_t n;
+	bool is_next; /* the key is the one that was expected */
+};
+
+/* The VALUE line at `p`; false: there is none, or not a whole one. `next` are the sent keys from
+ * the one on that is most likely its own: then there is no need to look for its end. */
+static inline bool mc_value_line(const char *p, const char *end, struct slice next, bool cas,
+				 struct mc_value_line *out)
 {
-	uint64_t flags, unique;
-	const char *key = line->p + 6, *end = line->end;
-	const char *p = mc_span(key, end);
-	*key_out = (struct slice){ key, p - key };
-	if (p == key || p == end || *p != ' ') return false;
-	p = mc_digits(p + 1, end, UINT32_MAX, &flags);
-	if (!p || p == end || *p != ' ') return false;
-	p = mc_digits(p + 1, end, INT32_MAX, bytes_out);
-	if (!p || !cas) return p == end;
-	if (p == end || *p != ' ') return false;
-	return mc_digits(p + 1, end, UINT64_MAX, &unique) == end;
+	if (end - p < 8 || memcmp(p, "VALUE ", 6) != 0) return false;
+	const char *key = p + 6;
+	size_t n = mc_same_key(next.p, next.p + next.n, key, end);
+	out->is_next = n > 0;
+	if (n == 0) n = mc_span(key, end) - key;
+	const char *body = n > 0 && key + n < end ? mc_value_numbers(key + n, end, cas, &out->bytes) : NULL;
+	if (!body || body - p > MC_REPLY_LINE_MAX) return false;
+	out->key = (struct slice){ key, n };
+	out->n = body - p;
+	return true;
 }
 
-/* One VALUE block at resume->at; PARSE_OK moves over it. */
-static enum parse_result mc_reply_value(const struct op_info *info, struct slice sent,
-					const char *data, size_t n,
-					const struct mc_reply_line *line,
-					struct reply_resume *resume)
+/* The VALUE block whose line is at resume->at; PARSE_OK moves over it. */
+static inline enum parse_result mc_reply_value(struct slice sent, const char *data, size_t n,
+					       const struct mc_value_line *line,
+					       struct reply_resume *resume)
 {
-	struct slice key;
-	uint64_t bytes, cursor = resume->left[0];
-	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
-	if (!mc_value_line(line, cas, &key, &bytes)) return PARSE_FATAL;
-	if (!mc_sent_find(sent, key, &cursor)) return PARSE_FATAL;
-	size_t body = resume->base.at + line->n, next = body + bytes + 2;
-	if (n < next + 5) { /* at the very least END comes behind it */
-		resume->base.need = next + 5;
+	uint64_t cursor = resume->left[0];
+	if (line->is_next) cursor += line->key.n + 1;
+	else if (!mc_sent_find(sent, line->key, &cursor)) return PARSE_FATAL;
+	size_t end = resume->base.at + line->n + line->bytes;
+	if (n < end + 2 + 5) { /* at the very least END comes behind it */
+		resume->base.need = end + 2 + 5;
 		return PARSE_NEED;
 	}
-	if (memcmp(data + body + bytes, "\r\n", 2) != 0) return PARSE_FATAL;
-	resume->base.at = next;
+	if (memcmp(data + end, "\r\n", 2) != 0) return PARSE_FATAL;
+	resume->base.at = end + 2;
 	resume->left[0] = cursor;
 	resume->left[1]++;
 	return PARSE_OK;
@@ -179,27 +184,32 @@ static enum parse_result mc_reply_values(const struct op_info *info, struct slic
 					 const char *data, size_t n, struct reply_resume *resume,
 					 struct reply *out)
 {
+	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
 	if (resume->left[0] == 0) resume->left[0] = mc_sent_keys(info->shape, sent);
+	/* A number that is cut off makes no whole line. */
+	const char *end = data + n;
+	while (end > data && (unsigned)end[-1] - '0' <= 9) end--;
 	for (;;) {
-		struct mc_reply_line line;
-		size_t at = resume->base.at;
-		enum parse_result result = mc_reply_line(data + at, n - at, &line);
+		size_t at = resume->left[0] < sent.n ? resume->left[0] : sent.n;
+		struct slice next = { sent.p + at, sent.n - at };
+		struct mc_value_line value;
+		if (!mc_value_line(data + resume->base.at, end, next, cas, &value)) break;
+		enum parse_result result = mc_reply_value(sent, data, n, &value, resume);
 		if (result != PARSE_OK) return result;
-		if (line.end - line.p > 6 && memcmp(line.p, "VALUE ", 6) == 0) {
-			result = mc_reply_value(info, sent, data, n, &line, resume);
-			if (result != PARSE_OK) return result;
-			continue;
-		}
-		out->n = at + line.n;
-		out->hits = (uint32_t)resume->left[1];
-		if (mc_line_is(&line, SLICE("END"))) {
-			out->kind = out->hits ? REPLY_HIT : REPLY_MISS;
-			return PARSE_OK;
-		}
-		/* Once values have been sent, a server can only fail, not refuse. */
-		if (out->hits && !mc_line_begins(&line, SLICE("SERVER_ERROR"))) return PARSE_FATAL;
-		return mc_reply_error(info, &line, out) ? PARSE_OK : PARSE_FATAL;
 	}
+	struct mc_reply_line line;
+	enum parse_result result =
+	    mc_reply_line(data + resume->base.at, n - resume->base.at, &line);
+	if (result != PARSE_OK) return result;
+	out->n = resume->base.at + line.n;
+	out->hits = (uint32_t)resume->left[1];
+	if (mc_line_is(&line, SLICE("END"))) {
+		out->kind = out->hits ? REPLY_HIT : REPLY_MISS;
+		return PARSE_OK;
+	}
+	/* Once values have been sent, a server can only fail, not refuse. */
+	if (out->hits && !mc_line_begins(&line, SLICE("SERVER_ERROR"))) return PARSE_FATAL;
+	return mc_reply_error(info, &line, out) ? PARSE_OK : PARSE_FATAL;
 }
 
 /* --- stats --------------------------------------------------------------------------------- */

@@ -120,7 +120,7 @@ static bool has_failed(const struct merge_part *part)
 
 static void emit(struct merger *m, int part, struct slice bytes)
 {
-	if (bytes.n) m->sink->emit(m->sink, part, bytes);
+	if (bytes.n) merge_put(m->sink, part, bytes);
 }
 
 static void emit_tmp(struct merger *m)

@@ -16,7 +16,7 @@ static uint32_t ring_draw(const struct ring *r, uint64_t *rng)
 
 static inline uint32_t ring_hash(const struct ring *r, struct slice key)
 {
-	key = hash_tag_apply(key, r->tag);
+	if (r->tag[0]) key = hash_tag_apply(key, r->tag);
 	return key.n > 0 ? r->key_hash(key) : r->empty_hash;
 }
 

@@ -60,25 +60,29 @@ static void multi_reserve_parts(struct multi_scratch *s, uint32_t n)
 	free(old);
 }
 
-/* The part for `leaf`, a new one if it has none yet. */
-static uint16_t multi_part(struct multi_scratch *s, const struct route *leaf, bool alone,
-			   uint32_t *count)
+static uint16_t multi_new_part(struct multi_scratch *s, const struct route *leaf, uint32_t *count)
 {
-	if (alone) {
-		s->leaves[*count] = leaf;
-		return (uint16_t)(*count)++;
-	}
+	uint32_t part = (*count)++;
+	s->leaves[part] = leaf;
+	s->starts[part + 1] = 0;
+	return (uint16_t)part;
+}
+
+/* The part for `leaf`, a new one if it has none yet. */
+static inline uint16_t multi_part(struct multi_scratch *s, const struct route *leaf,
+				  uint32_t *count)
+{
 	uint32_t at = (uint32_t)((uintptr_t)leaf >> 4) & (s->slot_count - 1);
 	while (s->slots[at].stamp == s->stamp) {
 		if (s->slots[at].leaf == leaf) return s->slots[at].part;
 		at = (at + 1) & (s->slot_count - 1);
 	}
 	s->slots[at] = (struct multi_slot){ leaf, s->stamp, (uint16_t)*count };
-	s->leaves[*count] = leaf;
-	return (uint16_t)(*count)++;
+	return multi_new_part(s, leaf, count);
 }
 
-/* Give each key its part; returns how many parts there are. */
+/* Give each key its part, and count those of part p in starts[p + 1]; returns how many parts there
+ * are. */
 static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const struct route *root,
 			     const struct command *cmd)
 {
@@ -92,7 +96,10 @@ static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const s
 		multi_reserve_parts(s, parts + 1);
 		const struct route *leaf = route_locate(root, command_key(cmd, i), &core->rng);
 		bool alone = leaf->per_key && cmd->info->route == OP_SPLIT;
-		s->part_of[i] = multi_part(s, leaf, alone, &parts);
+		uint16_t part =
+		    alone ? multi_new_part(s, leaf, &parts) : multi_part(s, leaf, &parts);
+		s->part_of[i] = part;
+		s->starts[part + 1]++;
 	}
 	return parts;
 }
@@ -100,8 +107,7 @@ static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const s
 /* index[starts[p] .. starts[p + 1]) are the keys of part p, in the client's order. */
 static void multi_group(struct multi_scratch *s, uint32_t keys, uint32_t parts)
 {
-	memset(s->starts, 0, (parts + 1) * sizeof(*s->starts));
-	for (uint32_t i = 0; i < keys; i++) s->starts[s->part_of[i] + 1]++;
+	s->starts[0] = 0;
 	for (uint32_t p = 0; p < parts; p++) s->starts[p + 1] += s->starts[p];
 	for (uint32_t i = 0; i < keys; i++) s->index[s->starts[s->part_of[i]]++] = i;
 	/* Filling moved each start to its end, which is the next one's start. */
@@ -115,17 +121,27 @@ struct multi_sink {
 	struct merge_sink base;
 	struct multi *multi;
 	struct outq out;
+	char *begin; /* what the codec wrote behind `out` */
 	size_t chunk;
 	int last;	      /* the part whose reply was not held ... */
 	struct buf *last_buf; /* ... and lies here                     */
 };
+
+/* Count in what the codec has written by itself. */
+static void multi_settle(struct multi_sink *s)
+{
+	outq_add(&s->out, (size_t)(s->base.at - s->begin));
+	s->begin = s->base.at;
+}
 
 static void multi_emit(struct merge_sink *base, int part, struct slice bytes)
 {
 	struct multi_sink *s = (struct multi_sink *)base;
 	struct buf *in = part < 0 ? NULL : s->multi->holds[part].reply;
 	if (!in && part == s->last) in = s->last_buf;
+	multi_settle(s);
 	outq_put(&s->multi->core->bufs, &s->out, in, bytes, s->chunk);
+	s->begin = base->at = outq_room(&s->out, &base->room);
 }
 
 static void multi_free(struct multi *m)
@@ -148,7 +164,7 @@ static void multi_finish(struct multi *m, uint32_t last, struct buf *last_buf)
 	}
 	const struct server_pool *pool = parent->pool;
 	struct multi_sink sink = {
-		.base = { multi_emit }, .multi = m, .last = (int)last, .last_buf = last_buf
+		.base = { .emit = multi_emit, .short_max = BUF_REF_MIN - 1 }, .multi = m, .last = (int)last, .last_buf = last_buf
 	};
 	for (uint32_t i = 0; i < m->part_count; i++) sink.chunk += m->parts[i].reply.n;
 	sink.chunk += 64;
@@ -156,6 +172,7 @@ static void multi_finish(struct multi *m, uint32_t last, struct buf *last_buf)
 	struct answer a = { .hits = m->hits, .chain = &sink.out };
 	a.kind = pool->codec->merge(parent->info, m->part_of, m->key_count, m->parts, m->part_count,
 				    pool->spec->on_error, &sink.base);
+	multi_settle(&sink);
 	multi_free(m);
 	parent->multi = NULL;
 	parent->flags &= (uint8_t)~REQ_QUEUED;
