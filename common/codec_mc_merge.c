@@ -92,27 +92,23 @@ static bool mc_part_failed(const struct merge_part *part, enum on_server_error o
 	return !outage || on_error != ON_ERROR_MISS;
 }
 
-/* The VALUE block at the part's cursor, if it is for the next key that the part was sent. Both
- * were checked when they were parsed. */
-static bool mc_part_next(struct merge_part *part, bool cas, struct slice *out)
+/* A reply that no connection brought, or that was changed since: find out again. */
+static void mc_part_measure(const struct op_info *info, struct merge_part *part)
+{
+	struct reply_resume resume = { .ends = part->ends };
+	struct reply unused;
+	mc_parse_reply(info, part->sent, part->reply.p, part->reply.n, &resume, &unused);
+}
+
+/* The VALUE block for the next key of the part. cursor[0] counts the keys, cursor[1] is where the
+ * last block ended. */
+static inline bool mc_part_next(struct merge_part *part, struct slice *out)
 {
 	if (part->err != ERR_NONE) return false;
-	const char *block = part->reply.p + part->cursor[1];
-	const char *end = part->reply.p + part->reply.n;
-	const char *sent = part->sent.p + part->cursor[0];
-	size_t n = 0;
-	if (end - block > 6 && *block == 'V')
-		n = mc_same_key(sent, part->sent.p + part->sent.n, block + 6, end);
-	if (n == 0) {
-		part->cursor[0] += mc_sent_key(part->sent, part->cursor[0]).n + 1;
-		return false;
-	}
-	part->cursor[0] += n + 1;
-	uint64_t bytes;
-	const char *body = mc_value_numbers(block + 6 + n, end, cas, &bytes);
-	if (!body || (uint64_t)(end - body) < bytes + 2) return false;
-	*out = (struct slice){ block, (size_t)(body - block) + bytes + 2 };
-	part->cursor[1] += out->n;
+	uint32_t begin = part->cursor[1], end = part->ends[part->cursor[0]++];
+	if (end == 0) return false;
+	*out = (struct slice){ part->reply.p + begin, end - begin };
+	part->cursor[1] = end;
 	return true;
 }
 
@@ -121,14 +117,14 @@ static enum reply_kind mc_merge_values(const struct op_info *info, const uint16_
 				       uint32_t part_count, struct merge_sink *sink)
 {
 	for (uint32_t i = 0; i < part_count; i++)
-		parts[i].cursor[0] = mc_sent_keys(info->shape, parts[i].sent);
-	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
+		if (!parts[i].ends_known && parts[i].err == ERR_NONE)
+			mc_part_measure(info, &parts[i]);
 	struct mc_run run = { .sink = sink };
 	bool any = false;
 	for (uint32_t i = 0; i < key_count; i++) {
 		struct slice block;
 		struct merge_part *part = &parts[part_of_key[i]];
-		if (!mc_part_next(part, cas, &block)) continue;
+		if (!mc_part_next(part, &block)) continue;
 		mc_run_add(&run, part_of_key[i], block);
 		any = true;
 	}

@@ -100,7 +100,8 @@ static enum parse_result mc_reply_single(const struct op_info *info, const char 
 
 /* --- values -------------------------------------------------------------------------------- */
 
-size_t mc_sent_keys(unsigned shape, struct slice sent)
+/* Where the first key of a read that was sent begins. */
+static size_t mc_sent_keys(unsigned shape, struct slice sent)
 {
 	bool exptime = shape == MC_SHAPE_GAT || shape == MC_SHAPE_GATS;
 	const char *p = sent.p, *end = sent.p + sent.n;
@@ -111,28 +112,81 @@ size_t mc_sent_keys(unsigned shape, struct slice sent)
 	return p - sent.p;
 }
 
-struct slice mc_sent_key(struct slice sent, size_t at)
-{
-	const char *p = sent.p + at;
-	return (struct slice){ p, mc_span(p, sent.p + sent.n) - p };
-}
+/* The keys that were sent, from one on. */
+struct mc_sent {
+	const char *p, *end;
+	uint32_t passed; /* how many come before it */
+};
 
-/* Find `key` among the sent keys from *at on, and move *at behind it. A server answers in the
- * order it was asked in, and leaves out what it has not. */
-static bool mc_sent_find(struct slice sent, struct slice key, uint64_t *at)
+/* Find `key` among them, and move behind it. A server answers in the order it was asked in, and
+ * leaves out what it has not. */
+static bool mc_sent_find(struct mc_sent *sent, struct slice key)
 {
-	while (*at < sent.n) {
-		const char *p = sent.p + *at;
-		size_t left = sent.n - *at;
-		/* Most often it is the first; then there is no need to look for its end. */
-		if (left > key.n && (unsigned char)p[key.n] <= ' ' &&
-		    memcmp(p, key.p, key.n) == 0) {
-			*at += key.n + 1;
-			return true;
-		}
-		*at += mc_sent_key(sent, *at).n + 1;
+	while (sent->p < sent->end) {
+		struct slice next = { sent->p, mc_span(sent->p, sent->end) - sent->p };
+		sent->p += next.n + 1;
+		sent->passed++;
+		if (slice_eq(next, key)) return true;
 	}
 	return false;
+}
+
+/* Is the key at [p, end) the one at `sent`, among keys that were sent? How long it is; 0: it is
+ * another, or cut off. Keys that were sent hold no control characters, and a blank or a line end
+ * comes behind each: so one pass finds the end of both and compares them. */
+static inline size_t mc_same_key(const char *sent, const char *sent_end, const char *p,
+				 const char *end)
+{
+	const uint64_t ones = 0x0101010101010101u, tops = ones * 0x80;
+	size_t i = 0, least = end - p < sent_end - sent ? end - p : sent_end - sent;
+	for (; least - i >= 8; i += 8) {
+		uint64_t v, w;
+		memcpy(&v, sent + i, 8);
+		memcpy(&w, p + i, 8);
+		v = le64toh(v);
+		w = le64toh(w);
+		uint64_t stop = (v - ones * 0x21) & ~v & tops;
+		if (stop) {
+			/* What lies below the lowest bit still belongs to the keys. */
+			if ((v ^ w) & (((stop & -stop) >> 7) - 1)) return 0;
+			i += __builtin_ctzll(stop) >> 3;
+			return p[i] == ' ' ? i : 0;
+		}
+		if (v != w) return 0;
+	}
+	for (; i < least && (unsigned char)sent[i] > ' '; i++)
+		if (sent[i] != p[i]) return 0;
+	return i < least && p[i] == ' ' ? i : 0;
+}
+
+enum { MC_DIGITS_FREE = 9 /* so many digits are less than any `max` in use */ };
+
+/* " 123", read without a look at where the bytes end: the last of them is known to be neither digit
+ * nor blank. NULL as `p` is passed on, so that one look tells of several numbers. */
+static inline const char *mc_next_number(const char *p, uint64_t max, uint64_t *out)
+{
+	if (!p || *p != ' ') return NULL;
+	const char *start = ++p;
+	uint64_t v = 0;
+	unsigned digit;
+	while ((digit = (unsigned char)*p - '0') <= 9) {
+		v = v * 10 + digit;
+		p++;
+	}
+	*out = v;
+	if (p - start > MC_DIGITS_FREE) return mc_digits(start, p, max, out);
+	return p > start ? p : NULL;
+}
+
+/* " flags bytes[ cas]\r\n": the end of it; NULL: it is something else. */
+static inline const char *mc_value_numbers(const char *p, const char *end, bool cas,
+					   uint64_t *bytes_out)
+{
+	uint64_t other;
+	p = mc_next_number(p, UINT32_MAX, &other);
+	p = mc_next_number(p, INT32_MAX, bytes_out);
+	if (cas) p = mc_next_number(p, UINT64_MAX, &other);
+	return p && end - p >= 2 && memcmp(p, "\r\n", 2) == 0 ? p + 2 : NULL;
 }
 
 /* "VALUE key flags bytes[ cas]\r\n" */
@@ -143,17 +197,18 @@ struct mc_value_line {
 	bool is_next; /* the key is the one that was expected */
 };
 
-/* The VALUE line at `p`; false: there is none, or not a whole one. `next` are the sent keys from
- * the one on that is most likely its own: then there is no need to look for its end. */
-static inline bool mc_value_line(const char *p, const char *end, struct slice next, bool cas,
-				 struct mc_value_line *out)
+/* The VALUE line at `p`; false: there is none, or not a whole one. The next key that was sent is
+ * most likely its own: then there is no need to look for its end. */
+static inline bool mc_value_line(const char *p, const char *end, const struct mc_sent *sent,
+				 bool cas, struct mc_value_line *out)
 {
 	if (end - p < 8 || memcmp(p, "VALUE ", 6) != 0) return false;
 	const char *key = p + 6;
-	size_t n = mc_same_key(next.p, next.p + next.n, key, end);
+	size_t n = mc_same_key(sent->p, sent->end, key, end);
 	out->is_next = n > 0;
 	if (n == 0) n = mc_span(key, end) - key;
-	const char *body = n > 0 && key + n < end ? mc_value_numbers(key + n, end, cas, &out->bytes) : NULL;
+	if (n == 0 || key + n == end) return false;
+	const char *body = mc_value_numbers(key + n, end, cas, &out->bytes);
 	if (!body || body - p > MC_REPLY_LINE_MAX) return false;
 	out->key = (struct slice){ key, n };
 	out->n = body - p;
@@ -161,13 +216,16 @@ static inline bool mc_value_line(const char *p, const char *end, struct slice ne
 }
 
 /* The VALUE block whose line is at resume->at; PARSE_OK moves over it. */
-static inline enum parse_result mc_reply_value(struct slice sent, const char *data, size_t n,
+static inline enum parse_result mc_reply_value(const char *data, size_t n,
 					       const struct mc_value_line *line,
-					       struct reply_resume *resume)
+					       struct mc_sent *sent, struct reply_resume *resume)
 {
-	uint64_t cursor = resume->left[0];
-	if (line->is_next) cursor += line->key.n + 1;
-	else if (!mc_sent_find(sent, line->key, &cursor)) return PARSE_FATAL;
+	if (line->is_next) {
+		sent->p += line->key.n + 1;
+		sent->passed++;
+	} else if (!mc_sent_find(sent, line->key)) {
+		return PARSE_FATAL;
+	}
 	size_t end = resume->base.at + line->n + line->bytes;
 	if (n < end + 2 + 5) { /* at the very least END comes behind it */
 		resume->base.need = end + 2 + 5;
@@ -175,8 +233,29 @@ static inline enum parse_result mc_reply_value(struct slice sent, const char *da
 	}
 	if (memcmp(data + end, "\r\n", 2) != 0) return PARSE_FATAL;
 	resume->base.at = end + 2;
-	resume->left[0] = cursor;
 	resume->left[1]++;
+	if (resume->ends) resume->ends[sent->passed - 1] = (uint32_t)(end + 2);
+	return PARSE_OK;
+}
+
+/* All VALUE blocks that are here whole. resume->left[0] is the place of the next key in `sent`,
+ * left[1] the number of values. */
+static enum parse_result mc_reply_blocks(const struct op_info *info, struct slice sent,
+					 const char *data, size_t n, struct reply_resume *resume)
+{
+	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
+	if (resume->left[0] == 0) resume->left[0] = mc_sent_keys(info->shape, sent);
+	struct mc_sent next = { sent.p + resume->left[0], sent.p + sent.n, resume->passed };
+	/* A line that is cut off among its numbers is not whole. */
+	const char *end = data + n;
+	while (end > data && ((unsigned)end[-1] - '0' <= 9 || end[-1] == ' ')) end--;
+	struct mc_value_line line;
+	while (mc_value_line(data + resume->base.at, end, &next, cas, &line)) {
+		enum parse_result result = mc_reply_value(data, n, &line, &next, resume);
+		if (result != PARSE_OK) return result;
+		resume->left[0] = next.p - sent.p;
+		resume->passed = next.passed;
+	}
 	return PARSE_OK;
 }
 
@@ -184,22 +263,10 @@ static enum parse_result mc_reply_values(const struct op_info *info, struct slic
 					 const char *data, size_t n, struct reply_resume *resume,
 					 struct reply *out)
 {
-	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
-	if (resume->left[0] == 0) resume->left[0] = mc_sent_keys(info->shape, sent);
-	/* A number that is cut off makes no whole line. */
-	const char *end = data + n;
-	while (end > data && (unsigned)end[-1] - '0' <= 9) end--;
-	for (;;) {
-		size_t at = resume->left[0] < sent.n ? resume->left[0] : sent.n;
-		struct slice next = { sent.p + at, sent.n - at };
-		struct mc_value_line value;
-		if (!mc_value_line(data + resume->base.at, end, next, cas, &value)) break;
-		enum parse_result result = mc_reply_value(sent, data, n, &value, resume);
-		if (result != PARSE_OK) return result;
-	}
 	struct mc_reply_line line;
-	enum parse_result result =
-	    mc_reply_line(data + resume->base.at, n - resume->base.at, &line);
+	enum parse_result result = mc_reply_blocks(info, sent, data, n, resume);
+	if (result != PARSE_OK) return result;
+	result = mc_reply_line(data + resume->base.at, n - resume->base.at, &line);
 	if (result != PARSE_OK) return result;
 	out->n = resume->base.at + line.n;
 	out->hits = (uint32_t)resume->left[1];

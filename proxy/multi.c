@@ -19,6 +19,7 @@ struct multi {
 	uint32_t key_count, part_count, pending, hits;
 	struct merge_part *parts;
 	struct multi_hold *holds;
+	uint32_t *ends; /* of each key's value in its part's reply, grouped by part */
 	uint16_t *part_of;
 };
 
@@ -213,6 +214,7 @@ static void multi_on_answer(struct frame *f, struct request *req, const struct a
 	part->server = a->err ? a->server : NULL;
 	part->reply = a->bytes;
 	part->sent = req->sent;
+	part->ends_known = a->ends_known;
 	m->hits += a->hits;
 	if (req->sent_buf) hold->sent = buf_ref(req->sent_buf);
 	bool last = --m->pending == 0;
@@ -232,7 +234,7 @@ static struct multi *multi_new(struct core *core, struct request *parent, uint32
 {
 	size_t size = sizeof(struct multi) +
 		      parts * (sizeof(struct merge_part) + sizeof(struct multi_hold)) +
-		      keys * sizeof(uint16_t);
+		      keys * (sizeof(uint32_t) + sizeof(uint16_t));
 	struct buf *memory = buf_get(&core->bufs, size);
 	memset(memory->data, 0, size);
 	struct multi *m = (struct multi *)memory->data;
@@ -243,7 +245,8 @@ static struct multi *multi_new(struct core *core, struct request *parent, uint32
 	m->part_count = m->pending = parts;
 	m->parts = (struct merge_part *)(m + 1);
 	m->holds = (struct multi_hold *)(m->parts + parts);
-	m->part_of = (uint16_t *)(m->holds + parts);
+	m->ends = (uint32_t *)(m->holds + parts);
+	m->part_of = (uint16_t *)(m->ends + keys);
 	parent->multi = m;
 	parent->flags |= REQ_QUEUED; /* the parts hold it until the last is answered */
 	metric_add(&parent->pool->stats->slots[core->index].m[POOL_fragments], parts);
@@ -280,6 +283,7 @@ static void multi_split(struct core *core, struct multi_scratch *s, struct reque
 		child->head = scratch_slice(&core->text);
 		child->key = command_key(cmd, index[0]);
 		child->key_count = count;
+		child->ends = m->parts[p].ends = m->ends + s->starts[p];
 		route_send(s->leaves[p], child);
 	}
 }
