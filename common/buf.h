@@ -110,10 +110,6 @@ struct buf *buf_hold(struct buf_pool *p, struct buf *in, struct slice bytes,
  * now lie, contiguous, when `n` fits one chunk. */
 const char *outq_copy(struct buf_pool *p, struct outq *q, const void *bytes, size_t n,
 		      size_t chunk);
-/* Where more bytes can be appended to the queue's last chunk, and how many; NULL: it has none.
- * outq_add() appends those that were written there. */
-char *outq_room(const struct outq *q, size_t *room_out);
-void outq_add(struct outq *q, size_t n);
 /* Append bytes of `b` without copying. Right behind the last ones they only make these longer. */
 void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes);
 /* Append bytes that may lie in `in` (or NULL): by reference when they are many. */
@@ -127,5 +123,10 @@ int outq_iov(const struct outq *q, struct iovec *iov, int max);
 /* Drop `n` bytes from the front. */
 void outq_consume(struct buf_pool *p, struct outq *q, size_t n);
 void outq_clear(struct buf_pool *p, struct outq *q);
+
+/* Where more bytes can be appended to the queue's last chunk, and how many; NULL: it has none.
+ * outq_add() appends those that were written there. */
+char *outq_room(const struct outq *q, size_t *room_out);
+void outq_add(struct outq *q, size_t n);
 
 #endif

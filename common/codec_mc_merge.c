@@ -6,11 +6,8 @@
 void mc_encode_part(const struct command *cmd, const uint32_t *index, uint32_t count,
 		    struct scratch *out)
 {
-	size_t room = 2;
-	for (uint32_t i = 0; i < cmd->first_key; i++) room += cmd->argv[i].n + 1;
-	for (uint32_t i = 0; i < count; i++) room += command_key(cmd, index[i]).n + 1;
-	char *p = scratch_reserve(out, room);
-	out->n += room - 1; /* the first word has no blank before it */
+	/* A part of the canonical line is not longer than it. */
+	char *begin = scratch_reserve(out, cmd->head.n), *p = begin;
 	for (uint32_t i = 0; i < cmd->first_key; i++) {
 		if (i > 0) *p++ = ' ';
 		p = mempcpy(p, cmd->argv[i].p, cmd->argv[i].n);
@@ -20,7 +17,8 @@ void mc_encode_part(const struct command *cmd, const uint32_t *index, uint32_t c
 		*p++ = ' ';
 		p = mempcpy(p, key.p, key.n);
 	}
-	memcpy(p, "\r\n", 2);
+	p = mempcpy(p, "\r\n", 2);
+	out->n += p - begin;
 }
 
 /* --- together ------------------------------------------------------------------------------ */

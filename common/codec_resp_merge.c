@@ -33,14 +33,18 @@ void resp_encode_part(const struct command *cmd, const uint32_t *index, uint32_t
 {
 	uint32_t step = cmd->key_step;
 	resp_put_head(out, '*', 1 + (uint64_t)count * step);
-	scratch_puts(out, whole_argument(cmd->argv[0]));
+	/* A part of the request is not longer than it. */
+	char *begin = scratch_reserve(out, cmd->head.n), *p = begin;
+	struct slice verb = whole_argument(cmd->argv[0]);
+	p = mempcpy(p, verb.p, verb.n);
 	for (uint32_t i = 0; i < count; i++) {
 		/* What belongs to a key stands right behind it: MSET's value. */
 		const struct slice *key = &cmd->argv[cmd->first_key + index[i] * step];
 		struct slice first = whole_argument(key[0]);
 		const char *end = key[step - 1].p + key[step - 1].n + 2;
-		scratch_put(out, first.p, (size_t)(end - first.p));
+		p = mempcpy(p, first.p, (size_t)(end - first.p));
 	}
+	out->n += (size_t)(p - begin);
 }
 
 /* --- failures */

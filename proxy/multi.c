@@ -36,6 +36,7 @@ static void multi_reserve_keys(struct multi_scratch *s, uint32_t n)
 {
 	if (n <= s->key_cap) return;
 	s->key_cap = n < 128 ? 128 : n;
+	s->located = grown(s->located, s->key_cap * sizeof(*s->located));
 	s->index = grown(s->index, s->key_cap * sizeof(*s->index));
 	s->part_of = grown(s->part_of, s->key_cap * sizeof(*s->part_of));
 }
@@ -82,6 +83,17 @@ static inline uint16_t multi_part(struct multi_scratch *s, const struct route *l
 	return multi_new_part(s, leaf, count);
 }
 
+static void multi_locate(struct core *core, struct multi_scratch *s, const struct route *root,
+			 const struct command *cmd)
+{
+	if (root->type->locate_keys) {
+		root->type->locate_keys(root, cmd, &core->rng, s->located);
+		return;
+	}
+	for (uint32_t i = 0; i < cmd->key_count; i++)
+		s->located[i] = route_locate(root, command_key(cmd, i), &core->rng);
+}
+
 /* Give each key its part, and count those of part p in starts[p + 1]; returns how many parts there
  * are. */
 static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const struct route *root,
@@ -93,9 +105,10 @@ static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const s
 		memset(s->slots, 0, s->slot_count * sizeof(*s->slots));
 		s->stamp = 1;
 	}
+	multi_locate(core, s, root, cmd);
 	for (uint32_t i = 0; i < cmd->key_count; i++) {
 		multi_reserve_parts(s, parts + 1);
-		const struct route *leaf = route_locate(root, command_key(cmd, i), &core->rng);
+		const struct route *leaf = s->located[i];
 		bool alone = leaf->per_key && cmd->info->route == OP_SPLIT;
 		uint16_t part =
 		    alone ? multi_new_part(s, leaf, &parts) : multi_part(s, leaf, &parts);
@@ -164,9 +177,10 @@ static void multi_finish(struct multi *m, uint32_t last, struct buf *last_buf)
 		return;
 	}
 	const struct server_pool *pool = parent->pool;
-	struct multi_sink sink = {
-		.base = { .emit = multi_emit, .short_max = BUF_REF_MIN - 1 }, .multi = m, .last = (int)last, .last_buf = last_buf
-	};
+	struct multi_sink sink = { .base = { .emit = multi_emit, .short_max = BUF_REF_MIN - 1 },
+				   .multi = m,
+				   .last = (int)last,
+				   .last_buf = last_buf };
 	for (uint32_t i = 0; i < m->part_count; i++) sink.chunk += m->parts[i].reply.n;
 	sink.chunk += 64;
 	if (sink.chunk > BUF_READ) sink.chunk = BUF_READ;
@@ -341,6 +355,7 @@ void multi_send(struct core *core, struct multi_scratch *s, const struct route *
 void multi_scratch_fini(struct multi_scratch *s)
 {
 	free(s->slots);
+	free(s->located);
 	free(s->index);
 	free(s->part_of);
 	free(s->leaves);
