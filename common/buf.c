@@ -153,6 +153,21 @@ const char *outq_copy_fresh(struct buf_pool *p, struct outq *q, const void *byte
 	return outq_fill(q, bytes, n);
 }
 
+char *outq_room(const struct outq *q, size_t *room_out)
+{
+	const struct seg *s = q->tail;
+	*room_out = s && s->own ? buf_room(s->buf) : 0;
+	return *room_out ? s->buf->data + s->buf->len : NULL;
+}
+
+void outq_add(struct outq *q, size_t n)
+{
+	if (n == 0) return;
+	q->tail->buf->len += (uint32_t)n;
+	q->tail->len += (uint32_t)n;
+	q->bytes += n;
+}
+
 void outq_ref(struct buf_pool *p, struct outq *q, struct buf *b, struct slice bytes)
 {
 	struct seg *s = q->tail;

@@ -156,4 +156,9 @@ int outq_iov(const struct outq *q, struct iovec *iov, int max);
 void outq_consume(struct buf_pool *p, struct outq *q, size_t n);
 void outq_clear(struct buf_pool *p, struct outq *q);
 
+/* Where more bytes can be appended to the queue's last chunk, and how many; NULL: it has none.
+ * outq_add() appends those that were written there. */
+char *outq_room(const struct outq *q, size_t *room_out);
+void outq_add(struct outq *q, size_t n);
+
 #endif

@@ -108,14 +108,22 @@ enum { REPLY_DEPTH_MAX = 32 };
 struct reply_resume {
 	struct parse_resume base;
 	uint32_t depth;
+	uint32_t passed; /* keys whose values have been passed */
 	uint64_t left[REPLY_DEPTH_MAX];
+
+	/* The caller's, or NULL: where the value of each key ends in the reply, told while it is
+	 * read; 0: there is none. Zero at the start, one for each key that was asked for. A codec
+	 * that cannot tell sets it to NULL. */
+	uint32_t *ends;
+	uint32_t ends_room;
 };
 
 /* Ready for the next reply: all that a codec relies on being zero. */
 static inline void reply_resume_reset(struct reply_resume *r)
 {
 	r->base = (struct parse_resume){ 0 };
-	r->depth = 0;
+	r->depth = r->passed = 0;
+	r->ends = NULL;
 	r->left[0] = r->left[1] = 0;
 }
 
@@ -172,14 +180,30 @@ struct merge_part {
 	struct slice sent;  /* the part's head, when op_info.keep_sent                 */
 	enum err err;	    /* the part failed in the proxy                            */
 	const char *server; /* ring name, for messages; may be NULL                    */
+	uint32_t *ends;	    /* one for each of the part's keys, as in reply_resume ... */
+	bool ends_known;    /* ... of this reply; false: merge() finds out by itself   */
 	uint32_t cursor[2]; /* merge()'s own; zero                                     */
 };
 
+/* Where merge() puts the bytes it makes; by merge_put() only. */
 struct merge_sink {
 	/* Append bytes; `part` is the part whose reply they lie in, or -1 for others, which are
 	 * good only during the call. */
 	void (*emit)(struct merge_sink *s, int part, struct slice bytes);
+	char *at;	  /* where the next bytes may be written, as if by emit() ... */
+	size_t room;	  /* ... if there are less than this                          */
+	size_t short_max; /* more than so many in one piece are emit()'s to judge      */
 };
+
+static inline void merge_put(struct merge_sink *s, int part, struct slice bytes)
+{
+	if (bytes.n >= s->room || bytes.n > s->short_max) {
+		s->emit(s, part, bytes);
+		return;
+	}
+	s->at = mempcpy(s->at, bytes.p, bytes.n);
+	s->room -= bytes.n;
+}
 
 struct codec {
 	enum protocol protocol;

@@ -6,11 +6,8 @@
 void mc_encode_part(const struct command *cmd, const uint32_t *index, uint32_t count,
 		    struct scratch *out)
 {
-	size_t room = 2;
-	for (uint32_t i = 0; i < cmd->first_key; i++) room += cmd->argv[i].n + 1;
-	for (uint32_t i = 0; i < count; i++) room += command_key(cmd, index[i]).n + 1;
-	char *p = scratch_reserve(out, room);
-	out->n += room - 1; /* the first word has no blank before it */
+	/* A part of the canonical line is not longer than it. */
+	char *begin = scratch_reserve(out, cmd->head.n), *p = begin;
 	for (uint32_t i = 0; i < cmd->first_key; i++) {
 		if (i > 0) *p++ = ' ';
 		p = mempcpy(p, cmd->argv[i].p, cmd->argv[i].n);
@@ -20,7 +17,8 @@ void mc_encode_part(const struct command *cmd, const uint32_t *index, uint32_t c
 		*p++ = ' ';
 		p = mempcpy(p, key.p, key.n);
 	}
-	memcpy(p, "\r\n", 2);
+	p = mempcpy(p, "\r\n", 2);
+	out->n += p - begin;
 }
 
 /* --- together ------------------------------------------------------------------------------ */
@@ -35,7 +33,7 @@ struct mc_run {
 
 static void mc_run_flush(struct mc_run *run)
 {
-	if (run->n) run->sink->emit(run->sink, run->part, (struct slice){ run->p, run->n });
+	if (run->n) merge_put(run->sink, run->part, (struct slice){ run->p, run->n });
 	run->n = 0;
 }
 
@@ -72,12 +70,12 @@ static void mc_emit_failure(const struct merge_part *parts, uint32_t i, struct m
 {
 	const struct merge_part *part = &parts[i];
 	if (part->err == ERR_NONE) {
-		sink->emit(sink, (int)i, mc_part_error(part->reply));
+		merge_put(sink, (int)i, mc_part_error(part->reply));
 		return;
 	}
 	struct scratch line = { 0 };
 	mc_put_failure(part->err, part->server, &line);
-	sink->emit(sink, -1, scratch_slice(&line));
+	merge_put(sink, -1, scratch_slice(&line));
 	scratch_fini(&line);
 }
 
@@ -92,40 +90,39 @@ static bool mc_part_failed(const struct merge_part *part, enum on_server_error o
 	return !outage || on_error != ON_ERROR_MISS;
 }
 
-/* The VALUE block at the part's cursor, if it is for the next key that the part was sent. Both
- * were checked when they were parsed. */
-static bool mc_part_next(const struct op_info *info, struct merge_part *part, struct slice *out)
+/* A reply that no connection brought, or that was changed since: find out again. */
+static void mc_part_measure(const struct op_info *info, struct merge_part *part)
+{
+	struct reply_resume resume = { .ends = part->ends };
+	struct reply unused;
+	mc_parse_reply(info, part->sent, part->reply.p, part->reply.n, &resume, &unused);
+}
+
+/* The VALUE block for the next key of the part. cursor[0] counts the keys, cursor[1] is where the
+ * last block ended. */
+static inline bool mc_part_next(struct merge_part *part, struct slice *out)
 {
 	if (part->err != ERR_NONE) return false;
-	if (part->cursor[0] == 0) part->cursor[0] = mc_sent_keys(info->shape, part->sent);
-	struct slice key = mc_sent_key(part->sent, part->cursor[0]);
-	part->cursor[0] += key.n + 1;
-
-	const char *block = part->reply.p + part->cursor[1];
-	const char *end = part->reply.p + part->reply.n;
-	if ((size_t)(end - block) < key.n + 8 || memcmp(block, "VALUE ", 6) != 0 ||
-	    memcmp(block + 6, key.p, key.n) != 0 || block[6 + key.n] != ' ')
-		return false;
-	uint64_t flags, bytes;
-	const char *p = mc_digits(block + 6 + key.n + 1, end, UINT32_MAX, &flags);
-	p = p ? mc_digits(p + 1, end, INT32_MAX, &bytes) : NULL;
-	p = p ? memchr(p, '\n', end - p) : NULL;
-	if (!p || (uint64_t)(end - p) < bytes + 3) return false;
-	*out = (struct slice){ block, (size_t)(p - block) + 1 + bytes + 2 };
-	part->cursor[1] += out->n;
+	uint32_t begin = part->cursor[1], end = part->ends[part->cursor[0]++];
+	if (end == 0) return false;
+	*out = (struct slice){ part->reply.p + begin, end - begin };
+	part->cursor[1] = end;
 	return true;
 }
 
 static enum reply_kind mc_merge_values(const struct op_info *info, const uint16_t *part_of_key,
 				       uint32_t key_count, struct merge_part *parts,
-				       struct merge_sink *sink)
+				       uint32_t part_count, struct merge_sink *sink)
 {
+	for (uint32_t i = 0; i < part_count; i++)
+		if (!parts[i].ends_known && parts[i].err == ERR_NONE)
+			mc_part_measure(info, &parts[i]);
 	struct mc_run run = { .sink = sink };
 	bool any = false;
 	for (uint32_t i = 0; i < key_count; i++) {
 		struct slice block;
 		struct merge_part *part = &parts[part_of_key[i]];
-		if (!mc_part_next(info, part, &block)) continue;
+		if (!mc_part_next(part, &block)) continue;
 		mc_run_add(&run, part_of_key[i], block);
 		any = true;
 	}
@@ -136,7 +133,7 @@ static enum reply_kind mc_merge_values(const struct op_info *info, const uint16_
 		mc_run_flush(&run);
 	} else {
 		mc_run_flush(&run);
-		sink->emit(sink, -1, SLICE("END\r\n"));
+		merge_put(sink, -1, SLICE("END\r\n"));
 	}
 	return any ? REPLY_HIT : REPLY_MISS;
 }
@@ -152,7 +149,7 @@ enum reply_kind mc_merge(const struct op_info *info, const uint16_t *part_of_key
 		mc_emit_failure(parts, i, sink);
 		return REPLY_ERROR;
 	}
-	if (values) return mc_merge_values(info, part_of_key, key_count, parts, sink);
-	sink->emit(sink, -1, SLICE("OK\r\n"));
+	if (values) return mc_merge_values(info, part_of_key, key_count, parts, part_count, sink);
+	merge_put(sink, -1, SLICE("OK\r\n"));
 	return REPLY_HIT;
 }

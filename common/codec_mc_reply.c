@@ -100,7 +100,8 @@ static enum parse_result mc_reply_single(const struct op_info *info, const char 
 
 /* --- values -------------------------------------------------------------------------------- */
 
-size_t mc_sent_keys(unsigned shape, struct slice sent)
+/* Where the first key of a read that was sent begins. */
+static size_t mc_sent_keys(unsigned shape, struct slice sent)
 {
 	bool exptime = shape == MC_SHAPE_GAT || shape == MC_SHAPE_GATS;
 	const char *p = sent.p, *end = sent.p + sent.n;
@@ -111,67 +112,157 @@ size_t mc_sent_keys(unsigned shape, struct slice sent)
 	return p - sent.p;
 }
 
-struct slice mc_sent_key(struct slice sent, size_t at)
-{
-	const char *p = sent.p + at;
-	return (struct slice){ p, mc_span(p, sent.p + sent.n) - p };
-}
+/* The keys that were sent, from one on. */
+struct mc_sent {
+	const char *p, *end;
+	uint32_t passed; /* how many come before it */
+};
 
-/* Find `key` among the sent keys from *at on, and move *at behind it. A server answers in the
- * order it was asked in, and leaves out what it has not. */
-static bool mc_sent_find(struct slice sent, struct slice key, uint64_t *at)
+/* Find `key` among them, and move behind it. A server answers in the order it was asked in, and
+ * leaves out what it has not. */
+static bool mc_sent_find(struct mc_sent *sent, struct slice key)
 {
-	while (*at < sent.n) {
-		const char *p = sent.p + *at;
-		size_t left = sent.n - *at;
-		/* Most often it is the first; then there is no need to look for its end. */
-		if (left > key.n && (unsigned char)p[key.n] <= ' ' &&
-		    memcmp(p, key.p, key.n) == 0) {
-			*at += key.n + 1;
-			return true;
-		}
-		*at += mc_sent_key(sent, *at).n + 1;
+	while (sent->p < sent->end) {
+		struct slice next = { sent->p, mc_span(sent->p, sent->end) - sent->p };
+		sent->p += next.n + 1;
+		sent->passed++;
+		if (slice_eq(next, key)) return true;
 	}
 	return false;
 }
 
-/* VALUE key flags bytes [cas] */
-static bool mc_value_line(const struct mc_reply_line *line, bool cas, struct slice *key_out,
-			  uint64_t *bytes_out)
+/* Is the key at [p, end) the one at `sent`, among keys that were sent? How long it is; 0: it is
+ * another, or cut off. Keys that were sent hold no control characters, and a blank or a line end
+ * comes behind each: so one pass finds the end of both and compares them. */
+static inline size_t mc_same_key(const char *sent, const char *sent_end, const char *p,
+				 const char *end)
 {
-	uint64_t flags, unique;
-	const char *key = line->p + 6, *end = line->end;
-	const char *p = mc_span(key, end);
-	*key_out = (struct slice){ key, p - key };
-	if (p == key || p == end || *p != ' ') return false;
-	p = mc_digits(p + 1, end, UINT32_MAX, &flags);
-	if (!p || p == end || *p != ' ') return false;
-	p = mc_digits(p + 1, end, INT32_MAX, bytes_out);
-	if (!p || !cas) return p == end;
-	if (p == end || *p != ' ') return false;
-	return mc_digits(p + 1, end, UINT64_MAX, &unique) == end;
+	const uint64_t ones = 0x0101010101010101u, tops = ones * 0x80;
+	size_t i = 0, least = end - p < sent_end - sent ? end - p : sent_end - sent;
+	for (; least - i >= 8; i += 8) {
+		uint64_t v, w;
+		memcpy(&v, sent + i, 8);
+		memcpy(&w, p + i, 8);
+		v = le64toh(v);
+		w = le64toh(w);
+		uint64_t stop = (v - ones * 0x21) & ~v & tops;
+		if (stop) {
+			/* What lies below the lowest bit still belongs to the keys. */
+			if ((v ^ w) & (((stop & -stop) >> 7) - 1)) return 0;
+			i += __builtin_ctzll(stop) >> 3;
+			return p[i] == ' ' ? i : 0;
+		}
+		if (v != w) return 0;
+	}
+	for (; i < least && (unsigned char)sent[i] > ' '; i++)
+		if (sent[i] != p[i]) return 0;
+	return i < least && p[i] == ' ' ? i : 0;
 }
 
-/* One VALUE block at resume->at; PARSE_OK moves over it. */
-static enum parse_result mc_reply_value(const struct op_info *info, struct slice sent,
-					const char *data, size_t n,
-					const struct mc_reply_line *line,
-					struct reply_resume *resume)
+enum { MC_DIGITS_FREE = 9 /* so many digits are less than any `max` in use */ };
+
+/* " 123", read without a look at where the bytes end: the last of them is known to be neither digit
+ * nor blank. NULL as `p` is passed on, so that one look tells of several numbers. */
+static inline const char *mc_next_number(const char *p, uint64_t max, uint64_t *out)
 {
+	if (!p || *p != ' ') return NULL;
+	const char *start = ++p;
+	uint64_t v = 0;
+	unsigned digit;
+	while ((digit = (unsigned char)*p - '0') <= 9) {
+		v = v * 10 + digit;
+		p++;
+	}
+	*out = v;
+	if (p - start > MC_DIGITS_FREE) return mc_digits(start, p, max, out);
+	return p > start ? p : NULL;
+}
+
+/* " flags bytes[ cas]\r\n": the end of it; NULL: it is something else. */
+static inline const char *mc_value_numbers(const char *p, const char *end, bool cas,
+					   uint64_t *bytes_out)
+{
+	uint64_t other;
+	p = mc_next_number(p, UINT32_MAX, &other);
+	p = mc_next_number(p, INT32_MAX, bytes_out);
+	if (cas) p = mc_next_number(p, UINT64_MAX, &other);
+	return p && end - p >= 2 && memcmp(p, "\r\n", 2) == 0 ? p + 2 : NULL;
+}
+
+/* Do the bytes end in what may go on as a number of a VALUE line? */
+static inline bool mc_may_be_cut(const char *data, const char *end)
+{
+	return end > data && ((unsigned)end[-1] - '0' <= 9 || end[-1] == ' ');
+}
+
+/* "VALUE key flags bytes[ cas]\r\n" */
+struct mc_value_line {
 	struct slice key;
-	uint64_t bytes, cursor = resume->left[0];
-	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
-	if (!mc_value_line(line, cas, &key, &bytes)) return PARSE_FATAL;
-	if (!mc_sent_find(sent, key, &cursor)) return PARSE_FATAL;
-	size_t body = resume->base.at + line->n, next = body + bytes + 2;
-	if (n < next + 5) { /* at the very least END comes behind it */
-		resume->base.need = next + 5;
+	uint64_t bytes;
+	size_t n;
+	bool is_next; /* the key is the one that was expected */
+};
+
+/* The VALUE line at `p`; false: there is none, or not a whole one. Bytes up to `end` must not be
+ * mc_may_be_cut(). The next key that was sent is
+ * most likely its own: then there is no need to look for its end. */
+static inline bool mc_value_line(const char *p, const char *end, const struct mc_sent *sent,
+				 bool cas, struct mc_value_line *out)
+{
+	if (end - p < 8 || memcmp(p, "VALUE ", 6) != 0) return false;
+	const char *key = p + 6;
+	size_t n = mc_same_key(sent->p, sent->end, key, end);
+	out->is_next = n > 0;
+	if (n == 0) n = mc_span(key, end) - key;
+	if (n == 0 || key + n == end) return false;
+	const char *body = mc_value_numbers(key + n, end, cas, &out->bytes);
+	if (!body || body - p > MC_REPLY_LINE_MAX) return false;
+	out->key = (struct slice){ key, n };
+	out->n = body - p;
+	return true;
+}
+
+/* The VALUE block whose line is at resume->at; PARSE_OK moves over it. */
+static inline enum parse_result mc_reply_value(const char *data, size_t n,
+					       const struct mc_value_line *line,
+					       struct mc_sent *sent, struct reply_resume *resume)
+{
+	if (line->is_next) {
+		sent->p += line->key.n + 1;
+		sent->passed++;
+	} else if (!mc_sent_find(sent, line->key)) {
+		return PARSE_FATAL;
+	}
+	size_t end = resume->base.at + line->n + line->bytes;
+	if (n < end + 2 + 5) { /* at the very least END comes behind it */
+		resume->base.need = end + 2 + 5;
 		return PARSE_NEED;
 	}
-	if (memcmp(data + body + bytes, "\r\n", 2) != 0) return PARSE_FATAL;
-	resume->base.at = next;
-	resume->left[0] = cursor;
+	if (memcmp(data + end, "\r\n", 2) != 0) return PARSE_FATAL;
+	resume->base.at = end + 2;
 	resume->left[1]++;
+	if (resume->ends) resume->ends[sent->passed - 1] = (uint32_t)(end + 2);
+	return PARSE_OK;
+}
+
+/* All VALUE blocks that are here whole. resume->left[0] is the place of the next key in `sent`,
+ * left[1] the number of values. */
+static enum parse_result mc_reply_blocks(const struct op_info *info, struct slice sent,
+					 const char *data, size_t n, struct reply_resume *resume)
+{
+	bool cas = info->shape == MC_SHAPE_GETS || info->shape == MC_SHAPE_GATS;
+	if (resume->left[0] == 0) resume->left[0] = mc_sent_keys(info->shape, sent);
+	struct mc_sent next = { sent.p + resume->left[0], sent.p + sent.n, resume->passed };
+	/* A line that is cut off among its numbers is not whole. */
+	const char *end = data + n;
+	while (mc_may_be_cut(data, end)) end--;
+	struct mc_value_line line;
+	while (mc_value_line(data + resume->base.at, end, &next, cas, &line)) {
+		enum parse_result result = mc_reply_value(data, n, &line, &next, resume);
+		if (result != PARSE_OK) return result;
+		resume->left[0] = next.p - sent.p;
+		resume->passed = next.passed;
+	}
 	return PARSE_OK;
 }
 
@@ -179,27 +270,20 @@ static enum parse_result mc_reply_values(const struct op_info *info, struct slic
 					 const char *data, size_t n, struct reply_resume *resume,
 					 struct reply *out)
 {
-	if (resume->left[0] == 0) resume->left[0] = mc_sent_keys(info->shape, sent);
-	for (;;) {
-		struct mc_reply_line line;
-		size_t at = resume->base.at;
-		enum parse_result result = mc_reply_line(data + at, n - at, &line);
-		if (result != PARSE_OK) return result;
-		if (line.end - line.p > 6 && memcmp(line.p, "VALUE ", 6) == 0) {
-			result = mc_reply_value(info, sent, data, n, &line, resume);
-			if (result != PARSE_OK) return result;
-			continue;
-		}
-		out->n = at + line.n;
-		out->hits = (uint32_t)resume->left[1];
-		if (mc_line_is(&line, SLICE("END"))) {
-			out->kind = out->hits ? REPLY_HIT : REPLY_MISS;
-			return PARSE_OK;
-		}
-		/* Once values have been sent, a server can only fail, not refuse. */
-		if (out->hits && !mc_line_begins(&line, SLICE("SERVER_ERROR"))) return PARSE_FATAL;
-		return mc_reply_error(info, &line, out) ? PARSE_OK : PARSE_FATAL;
+	struct mc_reply_line line;
+	enum parse_result result = mc_reply_blocks(info, sent, data, n, resume);
+	if (result != PARSE_OK) return result;
+	result = mc_reply_line(data + resume->base.at, n - resume->base.at, &line);
+	if (result != PARSE_OK) return result;
+	out->n = resume->base.at + line.n;
+	out->hits = (uint32_t)resume->left[1];
+	if (mc_line_is(&line, SLICE("END"))) {
+		out->kind = out->hits ? REPLY_HIT : REPLY_MISS;
+		return PARSE_OK;
 	}
+	/* Once values have been sent, a server can only fail, not refuse. */
+	if (out->hits && !mc_line_begins(&line, SLICE("SERVER_ERROR"))) return PARSE_FATAL;
+	return mc_reply_error(info, &line, out) ? PARSE_OK : PARSE_FATAL;
 }
 
 /* --- stats --------------------------------------------------------------------------------- */
@@ -277,64 +361,32 @@ mc_reply_any(const struct op_info *info, struct slice sent, const char *data, si
 
 /* --- one value ------------------------------------------------------------------------------ */
 
-/* How far the key at the beginning of `a` goes, as long as `b` has the same bytes. */
-static inline size_t mc_common_key(const char *a, const char *b, size_t most)
-{
-	const uint64_t ones = 0x0101010101010101u, tops = ones * 0x80;
-	size_t i = 0;
-	for (; most - i >= 8; i += 8) {
-		uint64_t x, y;
-		memcpy(&x, a + i, 8);
-		memcpy(&y, b + i, 8);
-		uint64_t differs = le64toh(x ^ y);
-		x = le64toh(x);
-		/* As in mc_span(): of bytes up to ' ' the first is found for certain. */
-		uint64_t stop = differs | ((x - ones * 0x21) & ~x & tops);
-		if (stop) return i + (__builtin_ctzll(stop) >> 3);
-	}
-	while (i < most && a[i] == b[i] && (unsigned char)a[i] > ' ') i++;
-	return i;
-}
-
-/* Behind "VALUE key " of a get: the number of bytes, with the line's end; or NULL. */
-static inline const char *mc_value_sizes(const char *p, const char *end, uint64_t *bytes_out)
-{
-	uint64_t flags;
-	p = mc_digits(p, end, UINT32_MAX, &flags);
-	if (!p || p == end || *p != ' ') return NULL;
-	p = mc_digits(p + 1, end, INT32_MAX, bytes_out);
-	return p && end - p >= 2 && p[0] == '\r' && p[1] == '\n' ? p + 2 : NULL;
-}
-
 /* The value of the first key of a get, and END, all here: what most replies are, and one look at
  * each byte tells it. False: nothing is said about it. */
 static inline bool mc_reply_lone(struct slice sent, const char *data, size_t n, struct reply *out)
 {
-	static const struct slice verb = SLICE("get "), value = SLICE("VALUE "),
-				  last = SLICE("\r\nEND\r\n");
-	if (n < value.n || sent.n < verb.n || memcmp(data, value.p, value.n) != 0 ||
-	    memcmp(sent.p, verb.p, verb.n) != 0)
+	static const struct slice verb = SLICE("get "), last = SLICE("\r\nEND\r\n");
+	if (sent.n < verb.n || memcmp(sent.p, verb.p, verb.n) != 0) return false;
+	struct mc_sent next = { sent.p + verb.n, sent.p + sent.n, 0 };
+	struct mc_value_line line;
+	const char *end = data + n;
+	if (mc_may_be_cut(data, end) || !mc_value_line(data, end, &next, false, &line) ||
+	    !line.is_next)
 		return false;
-	const char *asked = sent.p + verb.n, *told = data + value.n, *end = data + n;
-	size_t asked_n = sent.n - verb.n, told_n = n - value.n;
-	size_t key_n = mc_common_key(asked, told, asked_n < told_n ? asked_n : told_n);
-	if (key_n == 0 || key_n >= asked_n || (unsigned char)asked[key_n] > ' ' ||
-	    key_n >= told_n || told[key_n] != ' ')
+	const char *body = data + line.n;
+	if ((size_t)(end - body) < line.bytes + last.n ||
+	    memcmp(body + line.bytes, last.p, last.n) != 0)
 		return false;
-	uint64_t bytes;
-	const char *body = mc_value_sizes(told + key_n + 1, end, &bytes);
-	if (!body || body - data > MC_REPLY_LINE_MAX || (size_t)(end - body) < bytes + last.n ||
-	    memcmp(body + bytes, last.p, last.n) != 0)
-		return false;
-	*out = (struct reply){ .n = body + bytes + last.n - data, .kind = REPLY_HIT, .hits = 1 };
+	*out = (struct reply){ .n = line.n + line.bytes + last.n, .kind = REPLY_HIT, .hits = 1 };
 	return true;
 }
 
 enum parse_result mc_parse_reply(const struct op_info *info, struct slice sent, const char *data,
 				 size_t n, struct reply_resume *resume, struct reply *reply_out)
 {
-	bool fresh = resume->left[0] == 0;
-	if (fresh && info->shape == MC_SHAPE_GET && mc_reply_lone(sent, data, n, reply_out))
+	/* Nobody asks where its value ends, as it is not a part of anything. */
+	bool lone = resume->left[0] == 0 && !resume->ends;
+	if (lone && info->shape == MC_SHAPE_GET && mc_reply_lone(sent, data, n, reply_out))
 		return PARSE_OK;
 	return mc_reply_any(info, sent, data, n, resume, reply_out);
 }

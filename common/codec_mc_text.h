@@ -127,9 +127,4 @@ void mc_tag_reply(const struct op_info *info, struct slice reply, uint16_t tag,
 /* Append "SERVER_ERROR text (server NAME)". */
 void mc_put_failure(enum err e, const char *server, struct scratch *out);
 
-/* Where the first key of a read that was sent begins. */
-size_t mc_sent_keys(unsigned shape, struct slice sent);
-/* The key at offset `at` of a read that was sent; empty at its end. */
-struct slice mc_sent_key(struct slice sent, size_t at);
-
 #endif

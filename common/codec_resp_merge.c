@@ -33,14 +33,18 @@ void resp_encode_part(const struct command *cmd, const uint32_t *index, uint32_t
 {
 	uint32_t step = cmd->key_step;
 	resp_put_head(out, '*', 1 + (uint64_t)count * step);
-	scratch_puts(out, whole_argument(cmd->argv[0]));
+	/* A part of the request is not longer than it. */
+	char *begin = scratch_reserve(out, cmd->head.n), *p = begin;
+	struct slice verb = whole_argument(cmd->argv[0]);
+	p = mempcpy(p, verb.p, verb.n);
 	for (uint32_t i = 0; i < count; i++) {
 		/* What belongs to a key stands right behind it: MSET's value. */
 		const struct slice *key = &cmd->argv[cmd->first_key + index[i] * step];
 		struct slice first = whole_argument(key[0]);
 		const char *end = key[step - 1].p + key[step - 1].n + 2;
-		scratch_put(out, first.p, (size_t)(end - first.p));
+		p = mempcpy(p, first.p, (size_t)(end - first.p));
 	}
+	out->n += (size_t)(p - begin);
 }
 
 /* --- failures */
@@ -120,7 +124,7 @@ static bool has_failed(const struct merge_part *part)
 
 static void emit(struct merger *m, int part, struct slice bytes)
 {
-	if (bytes.n) m->sink->emit(m->sink, part, bytes);
+	if (bytes.n) merge_put(m->sink, part, bytes);
 }
 
 static void emit_tmp(struct merger *m)
@@ -162,8 +166,8 @@ static enum reply_kind desync(struct merger *m, uint32_t part)
 	return fail(m, part);
 }
 
-/* The rest of an array part: cursor[0] is the offset of its next element, cursor[1] the number
- * of elements behind it. */
+/* The next element of an array. cursor[0] is its offset, cursor[1] the number of elements from it
+ * on. */
 static struct slice next_element(struct merge_part *part)
 {
 	if (part->cursor[1] == 0) return (struct slice){ 0 };
@@ -174,19 +178,37 @@ static struct slice next_element(struct merge_part *part)
 	return v;
 }
 
+/* Where each element ends, of a reply that no connection brought or that is not plain. */
+static void measure(const struct merge_part *part, size_t at, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		at += resp_value(part->reply.p + at, part->reply.n - at).n;
+		part->ends[i] = (uint32_t)at;
+	}
+}
+
+/* The element for the next key of the part. cursor[0] is its offset, cursor[1] counts the keys. */
+static inline struct slice next_key_element(struct merge_part *part)
+{
+	uint32_t begin = part->cursor[0], end = part->ends[part->cursor[1]++];
+	part->cursor[0] = end;
+	return (struct slice){ part->reply.p + begin, end - begin };
+}
+
 /* An array of as many elements as this part has keys? Else the part has failed: its elements
  * could belong to other keys. */
 static void open_array_part(struct merge_part *part, uint32_t keys)
 {
 	size_t head;
 	uint64_t count;
+	part->cursor[1] = 0;
 	if (has_failed(part)) return;
 	if (!resp_array(part->reply, &head, &count) || count != keys) {
 		part->err = ERR_DESYNC;
 		return;
 	}
 	part->cursor[0] = (uint32_t)head;
-	part->cursor[1] = (uint32_t)count;
+	if (!part->ends_known) measure(part, head, keys);
 }
 
 static void open_array_parts(struct merger *m, const uint16_t *part_of_key, uint32_t key_count)
@@ -203,7 +225,8 @@ static enum reply_kind merge_array(struct merger *m, const uint16_t *part_of_key
 				   uint32_t key_count)
 {
 	bool miss = m->on_error == ON_ERROR_MISS && m->info->access == OP_READ;
-	uint32_t failed = 0, found = 0;
+	uint32_t failed = 0;
+	bool found = false;
 	open_array_parts(m, part_of_key, key_count);
 	for (uint32_t i = 0; i < m->part_count; i++) failed += has_failed(&m->parts[i]);
 	if (failed == m->part_count && !miss) return fail(m, 0);
@@ -219,8 +242,8 @@ static enum reply_kind merge_array(struct merger *m, const uint16_t *part_of_key
 			run = (struct slice){ 0 };
 		}
 		if (!has_failed(&m->parts[i])) {
-			struct slice v = next_element(&m->parts[i]);
-			found += !resp_is_nil(v);
+			struct slice v = next_key_element(&m->parts[i]);
+			found = found || !resp_is_nil(v);
 			if (run.n == 0) run.p = v.p;
 			run.n += v.n;
 			run_part = i;

@@ -216,6 +216,15 @@ static bool descend(struct reply_resume *resume, uint64_t children)
 	return true;
 }
 
+/* Tell where an element of the reply ends. Only of arrays that hold nothing but plain values, as
+ * those do which are merged. */
+static inline void tell_end(struct reply_resume *resume, const struct item *item)
+{
+	if (item->children || item->attribute || resume->passed == resume->ends_room)
+		resume->ends = NULL;
+	else resume->ends[resume->passed++] = (uint32_t)item->end;
+}
+
 /* Walk on to the end of the value that *resume is in. base.left counts the values found directly
  * inside it. *top is set when its head is passed in this call. */
 static enum parse_result walk(const char *data, size_t n, struct reply_resume *resume,
@@ -237,8 +246,10 @@ static enum parse_result walk(const char *data, size_t n, struct reply_resume *r
 		if (resume->depth == 1) {
 			resume->base.left = 0; /* what an attribute in front may have counted */
 			*top = item;
-		} else if (resume->depth == 2 && item.type && item.type != REPLY_T_NIL) {
-			resume->base.left++;
+			if (item.attribute) resume->ends = NULL;
+		} else if (resume->depth == 2) {
+			resume->base.left += item.type && item.type != REPLY_T_NIL;
+			if (resume->ends) tell_end(resume, &item);
 		}
 		/* An attribute is no value of its own: the level wants as many as before. */
 		if (!item.attribute) --*left;

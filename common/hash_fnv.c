@@ -19,11 +19,15 @@ static inline uint32_t fnv1(uint32_t h, uint32_t prime, struct slice key)
 static inline uint32_t fnv1a(uint32_t h, uint32_t prime, struct slice key)
 {
 	const char *p = key.p, *end = p + key.n;
-	for (; end - p >= 4; p += 4) {
+	for (; end - p >= 8; p += 8) {
 		h = (h ^ hash_signed_byte(p[0])) * prime;
 		h = (h ^ hash_signed_byte(p[1])) * prime;
 		h = (h ^ hash_signed_byte(p[2])) * prime;
 		h = (h ^ hash_signed_byte(p[3])) * prime;
+		h = (h ^ hash_signed_byte(p[4])) * prime;
+		h = (h ^ hash_signed_byte(p[5])) * prime;
+		h = (h ^ hash_signed_byte(p[6])) * prime;
+		h = (h ^ hash_signed_byte(p[7])) * prime;
 	}
 	for (; p < end; p++) h = (h ^ hash_signed_byte(*p)) * prime;
 	return h;

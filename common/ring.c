@@ -16,7 +16,7 @@ static uint32_t ring_draw(const struct ring *r, uint64_t *rng)
 
 static inline uint32_t ring_hash(const struct ring *r, struct slice key)
 {
-	key = hash_tag_apply(key, r->tag);
+	if (r->tag[0]) key = hash_tag_apply(key, r->tag);
 	return key.n > 0 ? r->key_hash(key) : r->empty_hash;
 }
 
@@ -41,6 +41,15 @@ uint32_t ring_lookup(const struct ring *r, struct slice key, uint64_t *rng)
 {
 	if (r->member_count < 2) return r->sole;
 	return ring_find(r, r->draws ? ring_draw(r, rng) : ring_hash(r, key));
+}
+
+void ring_lookup_keys(const struct ring *r, const struct slice *keys, uint32_t step, uint32_t count,
+		      uint64_t *rng, uint32_t *owners_out)
+{
+	bool plain = r->member_count > 1 && !r->draws;
+	for (uint32_t i = 0; i < count; i++, keys += step)
+		owners_out[i] =
+		    plain ? ring_find(r, ring_hash(r, *keys)) : ring_lookup(r, *keys, rng);
 }
 
 uint32_t ring_point(const struct ring *r, struct slice key)

@@ -76,6 +76,10 @@ enum err ring_build(const struct ring_spec *spec, struct ring **ring_out);
  * state, not shared between threads; only RANDOM reads and writes it, others may pass NULL. */
 uint32_t ring_lookup(const struct ring *ring, struct slice key, uint64_t *rng);
 
+/* The same for keys[0], keys[step], ... `count` of them. */
+void ring_lookup_keys(const struct ring *ring, const struct slice *keys, uint32_t step,
+		      uint32_t count, uint64_t *rng, uint32_t *owners_out);
+
 /* The same in two halves, for who asks two rings about one key. A point is good for every ring that
  * ring_shares_points() with the one it was asked of; never for RANDOM, which hashes no keys. */
 uint32_t ring_point(const struct ring *ring, struct slice key);

@@ -390,6 +390,7 @@ static void conn_tag_answer(struct conn *c, const struct request *req, struct an
 	c->dest->pool->codec->tag_reply(req->info, a->bytes, c->tag, out);
 	a->bytes = scratch_slice(out);
 	a->buf = NULL;
+	a->ends_known = false;
 }
 
 static void conn_deliver(struct conn *c, struct slice bytes, struct buf *buf,
@@ -420,6 +421,7 @@ static void conn_deliver(struct conn *c, struct slice bytes, struct buf *buf,
 			    .buf = buf,
 			    .kind = reply->kind,
 			    .hits = reply->hits,
+			    .ends_known = req->ends != NULL,
 			    .server = c->dest->server->spec->ring_name };
 	if (req->flags & REQ_TAGGED) conn_tag_answer(c, req, &a);
 	request_reply(req, &a);
@@ -457,8 +459,11 @@ static size_t conn_parse_one(struct conn *c, struct buf *b, const char *data, si
 	struct reply reply = { 0 };
 	struct slice sent = { 0 };
 	if (!greeting) sent = req->sent;
+	c->resume.ends = greeting ? NULL : req->ends;
+	c->resume.ends_room = greeting ? 0 : req->key_count;
 	enum parse_result r =
 	    c->dest->pool->codec->parse_reply(info, sent, data, n, &c->resume, &reply);
+	if (!greeting) req->ends = c->resume.ends;
 	if (r == PARSE_NEED) {
 		size_t least = c->resume.base.need > n ? c->resume.base.need : n + 1;
 		if (least <= c->core->reply_max) return 0;

@@ -19,6 +19,7 @@ struct multi {
 	uint32_t key_count, part_count, pending, hits;
 	struct merge_part *parts;
 	struct multi_hold *holds;
+	uint32_t *ends; /* of each key's value in its part's reply, grouped by part */
 	uint16_t *part_of;
 };
 
@@ -35,6 +36,7 @@ static void multi_reserve_keys(struct multi_scratch *s, uint32_t n)
 {
 	if (n <= s->key_cap) return;
 	s->key_cap = n < 128 ? 128 : n;
+	s->located = grown(s->located, s->key_cap * sizeof(*s->located));
 	s->index = grown(s->index, s->key_cap * sizeof(*s->index));
 	s->part_of = grown(s->part_of, s->key_cap * sizeof(*s->part_of));
 }
@@ -60,25 +62,40 @@ static void multi_reserve_parts(struct multi_scratch *s, uint32_t n)
 	free(old);
 }
 
-/* The part for `leaf`, a new one if it has none yet. */
-static uint16_t multi_part(struct multi_scratch *s, const struct route *leaf, bool alone,
-			   uint32_t *count)
+static uint16_t multi_new_part(struct multi_scratch *s, const struct route *leaf, uint32_t *count)
 {
-	if (alone) {
-		s->leaves[*count] = leaf;
-		return (uint16_t)(*count)++;
-	}
+	uint32_t part = (*count)++;
+	s->leaves[part] = leaf;
+	s->starts[part + 1] = 0;
+	return (uint16_t)part;
+}
+
+/* The part for `leaf`, a new one if it has none yet. */
+static inline uint16_t multi_part(struct multi_scratch *s, const struct route *leaf,
+				  uint32_t *count)
+{
 	uint32_t at = (uint32_t)((uintptr_t)leaf >> 4) & (s->slot_count - 1);
 	while (s->slots[at].stamp == s->stamp) {
 		if (s->slots[at].leaf == leaf) return s->slots[at].part;
 		at = (at + 1) & (s->slot_count - 1);
 	}
 	s->slots[at] = (struct multi_slot){ leaf, s->stamp, (uint16_t)*count };
-	s->leaves[*count] = leaf;
-	return (uint16_t)(*count)++;
+	return multi_new_part(s, leaf, count);
 }
 
-/* Give each key its part; returns how many parts there are. */
+static void multi_locate(struct core *core, struct multi_scratch *s, const struct route *root,
+			 const struct command *cmd)
+{
+	if (root->type->locate_keys) {
+		root->type->locate_keys(root, cmd, &core->rng, s->located);
+		return;
+	}
+	for (uint32_t i = 0; i < cmd->key_count; i++)
+		s->located[i] = route_locate(root, command_key(cmd, i), &core->rng);
+}
+
+/* Give each key its part, and count those of part p in starts[p + 1]; returns how many parts there
+ * are. */
 static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const struct route *root,
 			     const struct command *cmd)
 {
@@ -88,11 +105,15 @@ static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const s
 		memset(s->slots, 0, s->slot_count * sizeof(*s->slots));
 		s->stamp = 1;
 	}
+	multi_locate(core, s, root, cmd);
 	for (uint32_t i = 0; i < cmd->key_count; i++) {
 		multi_reserve_parts(s, parts + 1);
-		const struct route *leaf = route_locate(root, command_key(cmd, i), &core->rng);
+		const struct route *leaf = s->located[i];
 		bool alone = leaf->per_key && cmd->info->route == OP_SPLIT;
-		s->part_of[i] = multi_part(s, leaf, alone, &parts);
+		uint16_t part =
+		    alone ? multi_new_part(s, leaf, &parts) : multi_part(s, leaf, &parts);
+		s->part_of[i] = part;
+		s->starts[part + 1]++;
 	}
 	return parts;
 }
@@ -100,8 +121,7 @@ static uint32_t multi_assign(struct core *core, struct multi_scratch *s, const s
 /* index[starts[p] .. starts[p + 1]) are the keys of part p, in the client's order. */
 static void multi_group(struct multi_scratch *s, uint32_t keys, uint32_t parts)
 {
-	memset(s->starts, 0, (parts + 1) * sizeof(*s->starts));
-	for (uint32_t i = 0; i < keys; i++) s->starts[s->part_of[i] + 1]++;
+	s->starts[0] = 0;
 	for (uint32_t p = 0; p < parts; p++) s->starts[p + 1] += s->starts[p];
 	for (uint32_t i = 0; i < keys; i++) s->index[s->starts[s->part_of[i]]++] = i;
 	/* Filling moved each start to its end, which is the next one's start. */
@@ -115,17 +135,27 @@ struct multi_sink {
 	struct merge_sink base;
 	struct multi *multi;
 	struct outq out;
+	char *begin; /* what the codec wrote behind `out` */
 	size_t chunk;
 	int last;	      /* the part whose reply was not held ... */
 	struct buf *last_buf; /* ... and lies here                     */
 };
+
+/* Count in what the codec has written by itself. */
+static void multi_settle(struct multi_sink *s)
+{
+	outq_add(&s->out, (size_t)(s->base.at - s->begin));
+	s->begin = s->base.at;
+}
 
 static void multi_emit(struct merge_sink *base, int part, struct slice bytes)
 {
 	struct multi_sink *s = (struct multi_sink *)base;
 	struct buf *in = part < 0 ? NULL : s->multi->holds[part].reply;
 	if (!in && part == s->last) in = s->last_buf;
+	multi_settle(s);
 	outq_put(&s->multi->core->bufs, &s->out, in, bytes, s->chunk);
+	s->begin = base->at = outq_room(&s->out, &base->room);
 }
 
 static void multi_free(struct multi *m)
@@ -147,15 +177,17 @@ static void multi_finish(struct multi *m, uint32_t last, struct buf *last_buf)
 		return;
 	}
 	const struct server_pool *pool = parent->pool;
-	struct multi_sink sink = {
-		.base = { multi_emit }, .multi = m, .last = (int)last, .last_buf = last_buf
-	};
+	struct multi_sink sink = { .base = { .emit = multi_emit, .short_max = BUF_REF_MIN - 1 },
+				   .multi = m,
+				   .last = (int)last,
+				   .last_buf = last_buf };
 	for (uint32_t i = 0; i < m->part_count; i++) sink.chunk += m->parts[i].reply.n;
 	sink.chunk += 64;
 	if (sink.chunk > BUF_READ) sink.chunk = BUF_READ;
 	struct answer a = { .hits = m->hits, .chain = &sink.out };
 	a.kind = pool->codec->merge(parent->info, m->part_of, m->key_count, m->parts, m->part_count,
 				    pool->spec->on_error, &sink.base);
+	multi_settle(&sink);
 	multi_free(m);
 	parent->multi = NULL;
 	parent->flags &= (uint8_t)~REQ_QUEUED;
@@ -196,6 +228,7 @@ static void multi_on_answer(struct frame *f, struct request *req, const struct a
 	part->server = a->err ? a->server : NULL;
 	part->reply = a->bytes;
 	part->sent = req->sent;
+	part->ends_known = a->ends_known;
 	m->hits += a->hits;
 	if (req->sent_buf) hold->sent = buf_ref(req->sent_buf);
 	bool last = --m->pending == 0;
@@ -215,7 +248,7 @@ static struct multi *multi_new(struct core *core, struct request *parent, uint32
 {
 	size_t size = sizeof(struct multi) +
 		      parts * (sizeof(struct merge_part) + sizeof(struct multi_hold)) +
-		      keys * sizeof(uint16_t);
+		      keys * (sizeof(uint32_t) + sizeof(uint16_t));
 	struct buf *memory = buf_get(&core->bufs, size);
 	memset(memory->data, 0, size);
 	struct multi *m = (struct multi *)memory->data;
@@ -226,7 +259,8 @@ static struct multi *multi_new(struct core *core, struct request *parent, uint32
 	m->part_count = m->pending = parts;
 	m->parts = (struct merge_part *)(m + 1);
 	m->holds = (struct multi_hold *)(m->parts + parts);
-	m->part_of = (uint16_t *)(m->holds + parts);
+	m->ends = (uint32_t *)(m->holds + parts);
+	m->part_of = (uint16_t *)(m->ends + keys);
 	parent->multi = m;
 	parent->flags |= REQ_QUEUED; /* the parts hold it until the last is answered */
 	metric_add(&parent->pool->stats->slots[core->index].m[POOL_fragments], parts);
@@ -263,6 +297,7 @@ static void multi_split(struct core *core, struct multi_scratch *s, struct reque
 		child->head = scratch_slice(&core->text);
 		child->key = command_key(cmd, index[0]);
 		child->key_count = count;
+		child->ends = m->parts[p].ends = m->ends + s->starts[p];
 		route_send(s->leaves[p], child);
 	}
 }
@@ -320,6 +355,7 @@ void multi_send(struct core *core, struct multi_scratch *s, const struct route *
 void multi_scratch_fini(struct multi_scratch *s)
 {
 	free(s->slots);
+	free(s->located);
 	free(s->index);
 	free(s->part_of);
 	free(s->leaves);

@@ -22,8 +22,9 @@ struct multi_scratch {
 	struct multi_slot *slots; /* leaf -> part, of the request with this stamp */
 	uint32_t slot_count;	  /* a power of two */
 	uint32_t stamp;
-	uint32_t *index;   /* keys, grouped by part */
-	uint16_t *part_of; /* of each key           */
+	const struct route **located; /* of each key */
+	uint32_t *index;	      /* keys, grouped by part */
+	uint16_t *part_of;	      /* of each key           */
 	uint32_t key_cap;
 	const struct route **leaves; /* of each part    */
 	uint32_t *starts;	     /* its first place in index */

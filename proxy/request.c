@@ -22,6 +22,7 @@ void request_drop(struct core *core, struct request *req)
 {
 	assert(req->flags & REQ_AWAITED);
 	req->flags &= (uint8_t)~REQ_AWAITED;
+	req->ends = NULL;
 	if (!(req->flags & REQ_QUEUED)) {
 		request_free(core, req);
 		return;

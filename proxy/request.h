@@ -47,6 +47,7 @@ struct answer {
 	struct buf *buf;    /* the bytes lie in it and may be kept by reference; or NULL */
 	enum reply_kind kind;
 	uint32_t hits;
+	bool ends_known;    /* req->ends tell where values end in `bytes`               */
 	enum err err;	    /* the request failed in the proxy                       */
 	uint16_t tag;	    /* with OP_TAGS_TELL: of who answered; 0: not known      */
 	const char *server; /* ring name, or NULL                                    */
@@ -96,6 +97,7 @@ struct request {
 
 	struct outq out;     /* REQ_DONE: the reply, until its turn; or it is in `brief` */
 	struct multi *multi; /* a split request's parts, or NULL */
+	uint32_t *ends;	     /* of a part, for reply_resume.ends; NULL: nobody wants it */
 	uint32_t key_count;
 	uint8_t flags;
 	uint32_t lane; /* the same for all of a client: chooses among connections to a server */

@@ -24,6 +24,10 @@ struct route_type {
 	 * key on its own returns itself. */
 	const struct route *(*locate)(const struct route *r, struct slice key, uint64_t *rng);
 
+	/* locate() for each key of `cmd`, in their order. NULL: they are located one by one. */
+	void (*locate_keys)(const struct route *r, const struct command *cmd, uint64_t *rng,
+			    const struct route **out);
+
 	/* A request with several keys, or for every server: true when the handle has taken it, and
 	 * exactly one answer comes, later. NULL: it takes none, and keys are located one by one. */
 	bool (*send_keys)(const struct route *r, struct request *req, const struct command *cmd);

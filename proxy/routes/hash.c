@@ -91,15 +91,35 @@ static void hash_send(const struct route *r, struct request *req)
 	hash_send_to(r, req, ring_lookup(r->pool->ring, req->key, &req->view->core->rng));
 }
 
-static const struct route *hash_locate(const struct route *r, struct slice key, uint64_t *rng)
+/* The handle for a key that the ring gives to server `i`. */
+static inline const struct route *hash_handle(const struct route *r, uint32_t i, struct slice key,
+					      uint64_t *rng)
 {
 	const struct hash_route *h = (const struct hash_route *)r;
-	uint32_t i = ring_lookup(r->pool->ring, key, rng);
 	if (i == RING_NONE) return r;
 	const struct server_spec *spec = r->pool->servers[i].spec;
 	if (spec->ejected && !spec->held && r->pool->failover)
 		return route_locate(r->pool->failover, key, rng);
 	return &h->leaves[i];
+}
+
+static const struct route *hash_locate(const struct route *r, struct slice key, uint64_t *rng)
+{
+	return hash_handle(r, ring_lookup(r->pool->ring, key, rng), key, rng);
+}
+
+/* In batches, as the ring's answers have to lie somewhere. */
+static void hash_locate_keys(const struct route *r, const struct command *cmd, uint64_t *rng,
+			     const struct route **out)
+{
+	uint32_t owners[64], n;
+	for (uint32_t first = 0; first < cmd->key_count; first += n) {
+		const struct slice *key = &cmd->argv[cmd->first_key + first * cmd->key_step];
+		n = cmd->key_count - first < 64 ? cmd->key_count - first : 64;
+		ring_lookup_keys(r->pool->ring, key, cmd->key_step, n, rng, owners);
+		for (uint32_t i = 0; i < n; i++, key += cmd->key_step)
+			*out++ = hash_handle(r, owners[i], *key, rng);
+	}
 }
 
 static void hash_each(const struct route *r, void (*fn)(const struct route *, void *), void *ctx)
@@ -134,6 +154,7 @@ static const struct route_type hash_route = {
 	.name = "PoolRoute",
 	.send = hash_send,
 	.locate = hash_locate,
+	.locate_keys = hash_locate_keys,
 	.each = hash_each,
 	.describe = hash_describe,
 	.free = hash_free,

@@ -75,7 +75,8 @@ static void merges(const struct op_info *info, struct slice sent, const char *p,
 		return;
 	}
 	uint16_t *part_of_key = calloc(cmd.key_count, sizeof(*part_of_key));
-	struct merge_part part = { .reply = { p, whole->n }, .sent = sent };
+	uint32_t *ends = calloc(cmd.key_count, sizeof(*ends));
+	struct merge_part part = { .reply = { p, whole->n }, .sent = sent, .ends = ends };
 	struct collect c = { .sink.emit = collect_emit };
 	enum reply_kind kind =
 	    mc->merge(info, part_of_key, cmd.key_count, &part, 1, ON_ERROR_ERROR, &c.sink);
@@ -84,6 +85,7 @@ static void merges(const struct op_info *info, struct slice sent, const char *p,
 	MUST(memcmp(c.out.p, p + whole->n - c.out.n, c.out.n) == 0);
 	MUST(kind == REPLY_ERROR || c.out.n == whole->n);
 	scratch_fini(&c.out);
+	free(ends);
 	free(part_of_key);
 	parser_fini(&parser);
 }

@@ -41,6 +41,7 @@ static void check_merge(const struct op_info *info, struct slice reply)
 {
 	enum { KEYS_MAX = 64 };
 	uint16_t part_of_key[KEYS_MAX];
+	uint32_t ends[2][KEYS_MAX];
 	uint64_t count = 1;
 	size_t head;
 	resp_array(reply, &head, &count);
@@ -48,7 +49,8 @@ static void check_merge(const struct op_info *info, struct slice reply)
 	for (uint32_t i = 0; i < keys; i++) part_of_key[i] = i % 3 == 0;
 	if (info->route == OP_ALL) keys = 0;
 	for (int on_error = ON_ERROR_ERROR; on_error <= ON_ERROR_MISS; on_error++) {
-		struct merge_part parts[2] = { { .reply = reply }, { .reply = reply } };
+		struct merge_part parts[2] = { { .reply = reply, .ends = ends[0] },
+					       { .reply = reply, .ends = ends[1] } };
 		struct collect c = { .sink = { collect_emit } };
 		codec_resp.merge(info, part_of_key, keys, parts, 2, (enum on_server_error)on_error,
 				 &c.sink);

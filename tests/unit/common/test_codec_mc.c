@@ -836,17 +836,36 @@ static const struct merge_row merge_rows[] = {
 };
 /* clang-format on */
 
+/* As a connection tells them: from a reply that comes `step` bytes at a time. */
+static void tell_ends(const struct op_info *info, struct merge_part *part, size_t step)
+{
+	struct reply_resume resume = { .ends = part->ends, .ends_room = 8 };
+	struct reply reply;
+	enum parse_result r = PARSE_NEED;
+	for (size_t n = step; r == PARSE_NEED; n += step) {
+		if (n > part->reply.n) n = part->reply.n;
+		r = mc->parse_reply(info, part->sent, part->reply.p, n, &resume, &reply);
+	}
+	ck_assert_int_eq(r, PARSE_OK);
+	part->ends_known = resume.ends != NULL;
+}
+
+/* _i: of how many bytes the pieces are in which replies came; 0: no connection brought them. */
 START_TEST(merges)
 {
 	for (size_t i = 0; i < sizeof(merge_rows) / sizeof(merge_rows[0]); i++) {
 		const struct merge_row *row = &merge_rows[i];
 		struct merge_part parts[3] = { 0 };
+		uint32_t ends[3][8] = { 0 };
 		uint32_t count = 0;
 		for (; count < 3 && row->parts[count].sent; count++) {
 			parts[count].sent = slice_of(row->parts[count].sent);
 			parts[count].reply = slice_of(row->parts[count].reply);
 			parts[count].err = row->parts[count].err;
 			parts[count].server = row->parts[count].server;
+			parts[count].ends = ends[count];
+			if (_i > 0 && !parts[count].err)
+				tell_ends(&mc_ops[row->op], &parts[count], (size_t)_i);
 		}
 		struct collect c = { .sink.emit = collect_emit, .parts = parts };
 		enum reply_kind kind = mc->merge(&mc_ops[row->op], row->part_of_key, row->key_count,
@@ -922,7 +941,7 @@ int main(void)
 	tcase_add_test(t, replies_whole_and_in_pieces);
 	tcase_add_test(t, reply_need_and_line_limit);
 	tcase_add_test(t, full_server_is_unfit);
-	tcase_add_test(t, merges);
+	tcase_add_loop_test(t, merges, 0, 40);
 	tcase_add_test(t, failures);
 	tcase_add_test(t, handshake_probe_and_table);
 	suite_add_tcase(s, t);

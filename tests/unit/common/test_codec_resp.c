@@ -930,6 +930,13 @@ static const struct merge_row merges[] = {
 	  "*2\r\n" A1 "-LOADING x\r\n", REPLY_HIT },
 	{ RESP_MGET, ON_ERROR_ERROR, { "-LOADING x\r\n", "!" }, "01", "-LOADING x\r\n", REPLY_ERROR },
 	{ RESP_MGET, ON_ERROR_MISS, { "!", "!" }, "01", "*2\r\n" NIL NIL, REPLY_MISS },
+	/* elements that are not plain */
+	{ RESP_MGET, ON_ERROR_ERROR, { "*2\r\n" A1 "*2\r\n" A1 A1, "*1\r\n" NIL }, "010",
+	  "*3\r\n" A1 NIL "*2\r\n" A1 A1, REPLY_HIT },
+	{ RESP_MGET, ON_ERROR_ERROR, { "*2\r\n|1\r\n+t\r\n:1\r\n" NIL B2, "*1\r\n" NIL }, "010",
+	  "*3\r\n|1\r\n+t\r\n:1\r\n" NIL NIL B2, REPLY_HIT },
+	{ RESP_MGET, ON_ERROR_ERROR, { "|1\r\n+t\r\n:1\r\n*2\r\n" NIL B2, "*1\r\n" NIL }, "010",
+	  "*3\r\n" NIL NIL B2, REPLY_HIT },
 	/* one value too few or too many: whose is it? */
 	{ RESP_MGET, ON_ERROR_ERROR, { "*1\r\n" A1, "*2\r\n" A1 A1 }, "01",
 	  "*2\r\n" A1 DESYNC, REPLY_HIT },
@@ -958,19 +965,42 @@ static const struct merge_row merges[] = {
 };
 /* clang-format on */
 
-START_TEST(merged)
+/* As a connection tells them: from a reply that comes `step` bytes at a time. */
+static void tell_ends(const struct op_info *info, struct merge_part *part, uint32_t keys,
+		      size_t step)
 {
-	const struct merge_row *row = &merges[_i];
+	struct reply_resume resume = { .ends = part->ends };
+	struct reply reply;
+	enum parse_result r = PARSE_NEED;
+	for (size_t n = step; r == PARSE_NEED; n += step) {
+		if (n > part->reply.n) n = part->reply.n;
+		resume.ends_room = keys;
+		r = resp->parse_reply(info, (struct slice){ 0 }, part->reply.p, n, &resume, &reply);
+	}
+	ck_assert_int_eq(r, PARSE_OK);
+	part->ends_known = resume.ends != NULL;
+}
+
+static void merge_is(const struct merge_row *row, size_t step)
+{
 	struct merge_part parts[4] = { 0 };
+	uint32_t ends[4][8] = { 0 };
 	uint16_t part_of_key[8];
 	uint32_t n = 0, keys = (uint32_t)strlen(row->part_of_key);
 	static const char *const servers[] = { "s0", "s1", "s2", "s3" };
 	for (; row->parts[n]; n++) {
 		parts[n].server = servers[n];
+		parts[n].ends = ends[n];
 		if (row->parts[n][0] == '!') parts[n].err = ERR_TIMEOUT;
 		else parts[n].reply = slice_of(row->parts[n]);
 	}
-	for (uint32_t i = 0; i < keys; i++) part_of_key[i] = (uint16_t)(row->part_of_key[i] - '0');
+	uint32_t keys_of[4] = { 0 };
+	for (uint32_t i = 0; i < keys; i++) {
+		part_of_key[i] = (uint16_t)(row->part_of_key[i] - '0');
+		keys_of[part_of_key[i]]++;
+	}
+	for (uint32_t i = 0; i < n && step; i++)
+		if (!parts[i].err) tell_ends(resp->op(row->id), &parts[i], keys_of[i], step);
 	struct test_sink sink = { .sink = { sink_emit }, .parts = parts };
 	enum reply_kind kind =
 	    resp->merge(resp->op(row->id), part_of_key, keys, parts, n, row->on_error, &sink.sink);
@@ -978,12 +1008,19 @@ START_TEST(merged)
 	ck_assert_int_eq(kind, row->kind);
 	scratch_fini(&sink.out);
 }
+
+START_TEST(merged)
+{
+	/* no connection brought them; byte by byte; ...; at once */
+	for (size_t step = 0; step < 40; step++) merge_is(&merges[_i], step);
+}
 END_TEST
 
 START_TEST(neighbours_are_emitted_together)
 {
-	struct merge_part parts[2] = { { .reply = SLICE("*3\r\n" A1 B2 A1) },
-				       { .reply = SLICE("*1\r\n" B2) } };
+	uint32_t ends[4];
+	struct merge_part parts[2] = { { .reply = SLICE("*3\r\n" A1 B2 A1), .ends = ends },
+				       { .reply = SLICE("*1\r\n" B2), .ends = ends + 3 } };
 	struct test_sink sink = { .sink = { sink_emit }, .parts = parts };
 	resp->merge(resp->op(RESP_MGET), (uint16_t[]){ 0, 0, 0, 1 }, 4, parts, 2, ON_ERROR_ERROR,
 		    &sink.sink);
