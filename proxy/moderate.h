@@ -11,7 +11,7 @@
 enum {
 	MODERATE_IN_FLIGHT = 12, /* under less load than this a reply is never held up            */
 	MODERATE_REPLIES = 16,	 /* a turn that brought so many was worth its system calls        */
-	MODERATE_DEPTH = 4,	/* requests in flight per client for which the pause is as set... */
+	MODERATE_DEPTH = 2,	/* requests in flight per client for which the pause is as set... */
 	MODERATE_TIMES_MAX = 4, /* ...and how often as long it gets, in proportion to more       */
 };
 

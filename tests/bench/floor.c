@@ -32,7 +32,7 @@ enum {
 	HELD_MAX = 64 << 10,	 /* bytes of replies that a client may wait with */
 	MODERATE_IN_FLIGHT = 12, /* these four as proxy/moderate.h               */
 	MODERATE_REPLIES = 16,
-	MODERATE_DEPTH = 4,
+	MODERATE_DEPTH = 2,
 	MODERATE_TIMES_MAX = 4,
 	INLINE_REPLY = 96,
 };

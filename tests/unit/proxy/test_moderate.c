@@ -11,11 +11,12 @@ static const struct {
 	{ 20, 50, 50, 16, 0 },		      /* the turn was worth it    */
 	{ 0, 800, 50, 1, 0 },		      /* switched off             */
 	{ 20, 12, 50, 0, 20 },		      /* just enough in flight    */
-	{ 20, 200, 50, 15, 20 },	      /* four for each client     */
-	{ 20, 400, 50, 1, 40 },		      /* twice as many            */
-	{ 20, 800, 50, 1, 80 },		      /* four times               */
+	{ 20, 100, 50, 15, 20 },	      /* two for each client      */
+	{ 20, 150, 50, 15, 30 },	      /* three                    */
+	{ 20, 399, 50, 1, 70 },		      /* seven                    */
+	{ 20, 400, 50, 1, 80 },		      /* eight                    */
 	{ 20, 6400, 50, 1, 80 },	      /* no more than that        */
-	{ 20, 12, 0, 1, 60 },		      /* their clients have gone  */
+	{ 20, 12, 0, 1, 80 },		      /* their clients have gone  */
 	{ 100000, 4000000000, 1, 0, 400000 }, /* the setting's maximum    */
 	{ 20, 800, 8000, 1, 20 },	      /* most clients are idle    */
 };
