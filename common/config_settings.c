@@ -18,7 +18,7 @@ static const char *listener_protocol_word(unsigned value)
 
 static const struct setting proxy_items[] = {
 	{ .key = "threads", .type = SETTING_U32, FIELD(threads), .max = 1024, .def = "0",
-	  .help = "workers; 0: one per core" },
+	  .help = "workers (threads worker-0, worker-1 ...); 0: one per core" },
 	{ .key = "control", .type = SETTING_NAME, FIELD(control), .min = 1, .max = 107,
 	  .help = "path of the control socket, for the agent and for operators" },
 	{ .key = "saved_topology", .type = SETTING_NAME, FIELD(saved_topology), .min = 1,

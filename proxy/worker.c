@@ -258,6 +258,7 @@ static void worker_on_cork_timer(int fd, short what, void *owner)
 
 static void worker_moderate(struct worker *w)
 {
+	if (!w->view) return; /* no snapshot yet, so that nothing is in flight */
 	uint32_t clients = __atomic_load_n(&w->client_count, __ATOMIC_RELAXED);
 	uint32_t us = moderate_pause_us(worker_limits(w)->moderation_us, w->core.in_flight, clients,
 					w->core.turn_replies);
