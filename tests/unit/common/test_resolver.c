@@ -37,7 +37,8 @@ static bool lookup(const char *host, uint16_t port, struct net_addr *addrs, uint
 	while (dns.blocked && !strcmp(host, "slow")) pthread_cond_wait(&unblock, &lock);
 	while (n < max && n < 4 && dns.last[n]) {
 		snprintf(text, sizeof(text), "10.0.0.%u", dns.last[n]);
-		ck_assert(net_addr_numeric(text, port, &addrs[n++]));
+		if (!net_addr_numeric(text, port, &addrs[n++]))
+			abort(); /* a thread may not ck_assert */
 	}
 	dns.lookups++;
 	pthread_mutex_unlock(&lock);
