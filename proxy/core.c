@@ -5,7 +5,7 @@
 
 enum {
 	SWEEP_US = 10000,	   /* how finely timeouts are kept */
-	READ_ROOM_MIN = 64 * 1024, /* with less, what a server sends at once may be cut in two */
+	READ_ROOM_MIN = 64 * 1024, /* INBUF_SPARE and 48 KiB; with less, more reads end full */
 };
 
 /* One timer for all timeouts of a worker; it stops when nothing is awaited. */

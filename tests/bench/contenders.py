@@ -110,8 +110,8 @@ def two_workers(_s):
     return {"threads": 2}
 
 
-def limit_workers(s):
-    procs.limit_threads(s.pid, "worker-", WORKER_SHARE)
+def limit_workers(count):
+    return lambda s: procs.limit_threads(s.pid, "worker-", count, WORKER_SHARE)
 
 
 def twinrings(program, extra):
@@ -144,8 +144,9 @@ def twinrings(program, extra):
              entered=lambda s: transition.enter(s.socket, s.proto, s.ports).close()),
         make("twinring-1w", cpu=procs.ANY_CPU),
         make("twinring-2w", proxy=two_workers, cpu=procs.ANY_CPU),
-        *([make("twinring-1w-fifth", cpu=procs.ANY_CPU, entered=limit_workers),
-           make("twinring-2w-fifth", proxy=two_workers, cpu=procs.ANY_CPU, entered=limit_workers)]
+        *([make("twinring-1w-fifth", cpu=procs.ANY_CPU, entered=limit_workers(1)),
+           make("twinring-2w-fifth", proxy=two_workers, cpu=procs.ANY_CPU,
+                entered=limit_workers(2))]
           if procs.can_limit() else []),
     ]
 

@@ -56,16 +56,23 @@ def thread_name(pid, tid):
         return f.read().strip()
 
 
-def limit_threads(pid, prefix, share):
-    """Give each thread of that name at most this share of a CPU, in slices of a millisecond.
+def limit_threads(pid, prefix, count, share):
+    """Give each of `count` threads of that name at most this share of a CPU, in slices of a
+    millisecond.
 
     A constant bandwidth server of the kernel's (sched(7), SCHED_DEADLINE): needs root.
     """
+    for _ in range(100):  # a thread names itself, when it runs for the first time
+        found = [tid for tid in threads(pid) if thread_name(pid, tid).startswith(prefix)]
+        if len(found) == count:
+            break
+        time.sleep(0.01)
+    else:
+        raise StartError(f"{len(found)} threads are named {prefix}..., not {count}")
     attr = SchedAttr(ctypes.sizeof(SchedAttr), SCHED_DEADLINE, runtime=int(share * PERIOD_NS),
                      deadline=PERIOD_NS, period=PERIOD_NS)
-    for tid in threads(pid):
-        if thread_name(pid, tid).startswith(prefix) and LIBC.syscall(
-                SYS_SCHED_SETATTR, tid, ctypes.byref(attr), 0) != 0:
+    for tid in found:
+        if LIBC.syscall(SYS_SCHED_SETATTR, tid, ctypes.byref(attr), 0) != 0:
             raise OSError(ctypes.get_errno(), "sched_setattr")
 
 
