@@ -27,14 +27,16 @@ static inline uint32_t ring_find(const struct ring *r, uint32_t h)
 	uint32_t bucket = h >> r->shift;
 	if (bucket > r->bucket_count) bucket = r->bucket_count;
 
-	/* Mostly a step or none, and the sentinel ends it. Which of the two is a coin toss, so the
-	 * first steps are additions: a mispredicted branch would cost more than the whole search.
-	 */
-	uint32_t i = r->starts[bucket];
-	i += r->points[i] < h;
-	i += r->points[i] < h;
-	while (r->points[i] < h) i++;
-	return r->owners[i];
+	/* On which side of the point is a coin toss: a mispredicted branch would cost more than the
+	 * whole search. */
+	const struct ring_slot *s = &r->slots[bucket];
+	const bool beyond = s->point < h;
+	if (__builtin_expect(beyond & (s->more != 0), 0)) {
+		uint32_t i = s->more;
+		while (r->points[i] < h) i++; /* the sentinel ends it */
+		return r->owners[i];
+	}
+	return s->owners[beyond];
 }
 
 uint32_t ring_lookup(const struct ring *r, struct slice key, uint64_t *rng)

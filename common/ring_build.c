@@ -1,6 +1,7 @@
 /* ring_build.c - from a list of servers to the tables of a ring. */
 #include <endian.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <xxhash.h>
 
 #include "common/giveway.h"
@@ -8,6 +9,7 @@
 
 /* Rounds that take some 50 us: a point to make, to sort, to look at. */
 enum { PLACE_ROUNDS = 1024, SORT_ROUNDS = 16384, FILL_ROUNDS = 8192, SUM_ROUNDS = 2048 };
+enum { HUGE_PAGE = 2 * 1024 * 1024 };
 
 struct ring_draft { /* everything of a build that does not outlive it */
 	const struct ring_spec *spec;
@@ -151,14 +153,25 @@ static enum err draft_place(struct ring_draft *d)
 
 /* --- the ring --------------------------------------------------------------------------------- */
 
-/* At least two buckets a point, over the range that points occupy: some key hashes place all
+/* At least a bucket a point, over the range that points occupy: some key hashes place all
  * points below 2^15, which buckets over all 32 bits would put into one. */
 static void ring_size_buckets(struct ring *r, uint32_t last_point)
 {
 	uint64_t buckets = 2;
-	while (buckets < 2 * (uint64_t)r->point_count) buckets *= 2;
+	while (buckets < r->point_count) buckets *= 2;
 	while ((last_point >> r->shift) >= buckets) r->shift++;
 	r->bucket_count = (last_point >> r->shift) + 1;
+}
+
+/* A large ring is read at random, once per request: in huge pages, where the system has some to
+ * give, finding the address costs no more than in a small ring. */
+static void *ring_memory(size_t bytes)
+{
+	if (bytes < HUGE_PAGE / 2) return malloc(bytes);
+	bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+	void *p = aligned_alloc(HUGE_PAGE, bytes);
+	if (p) (void)madvise(p, bytes, MADV_HUGEPAGE);
+	return p;
 }
 
 static struct ring *ring_alloc(const struct ring_plan *plan)
@@ -166,14 +179,26 @@ static struct ring *ring_alloc(const struct ring_plan *plan)
 	struct ring head = { .point_count = (uint32_t)plan->count, .modulus = plan->modulus };
 	if (plan->count > 0) ring_size_buckets(&head, (uint32_t)(plan->at[plan->count - 1] >> 32));
 
-	const size_t starts = (size_t)head.bucket_count + 1, points = plan->count + 1;
-	struct ring *r = malloc(sizeof(*r) + (starts + 2 * points) * sizeof(uint32_t));
+	const size_t slots = (size_t)head.bucket_count + 1, points = plan->count + 1;
+	struct ring *r =
+	    ring_memory(sizeof(*r) + slots * sizeof(*r->slots) + 2 * points * sizeof(*r->points));
 	if (r == NULL) return NULL;
 	*r = head;
-	r->starts = (uint32_t *)(r + 1);
-	r->points = r->starts + starts;
+	r->points = (uint32_t *)(r->slots + slots);
 	r->owners = r->points + points;
 	return r;
+}
+
+/* `first`: the first point in this bucket or later. */
+static void ring_fill_slot(struct ring *r, uint32_t bucket, uint32_t first)
+{
+	const uint32_t n = r->point_count, second = first < n ? first + 1 : n;
+	bool more = second < n && (r->points[second] >> r->shift) == bucket;
+	r->slots[bucket] = (struct ring_slot){
+		.point = r->points[first],
+		.more = more ? second : 0,
+		.owners = { r->owners[first], r->owners[second] },
+	};
 }
 
 static void ring_fill(struct ring *r, const struct ring_draft *d)
@@ -189,7 +214,7 @@ static void ring_fill(struct ring *r, const struct ring_draft *d)
 
 	for (uint32_t bucket = 0, i = 0; bucket <= r->bucket_count; bucket++) {
 		while (i < n && (r->points[i] >> r->shift) < bucket) i++;
-		r->starts[bucket] = i;
+		ring_fill_slot(r, bucket, i);
 		give_way_each(FILL_ROUNDS, bucket);
 	}
 }

@@ -60,8 +60,14 @@ extern const struct ring_variant ring_modula, ring_modula_libmemcached,
 ring_name_fn ring_name_libmemcached, ring_name_libketama;
 ring_order_fn ring_order_twemproxy, ring_order_strcmp;
 
-/* One allocation: the arrays follow the struct. A lookup reads one entry of `starts`, then as a
- * rule one or two points; owners stay apart so that scanning touches only points. */
+/* What most lookups need to know of a bucket, in one cache line: a large ring is in no cache. */
+struct ring_slot {
+	_Alignas(16) uint32_t point; /* the first in this bucket or later */
+	uint32_t more;		     /* the second, if in this bucket too: its index; else 0 */
+	uint32_t owners[2]; /* of keys up to `point`; of those beyond, unless there is `more` */
+};
+
+/* One allocation: the arrays follow the struct. */
 struct ring {
 	hash_fn *key_hash;
 	uint32_t empty_hash; /* of the empty key */
@@ -75,9 +81,9 @@ struct ring {
 	uint32_t point_count;
 	uint64_t random_seed;
 	uint64_t checksum;
-	uint32_t *starts; /* [bucket_count + 1]: first point in this bucket or later */
 	uint32_t *points; /* [point_count + 1]: ascending; the last is UINT32_MAX, a sentinel */
 	uint32_t *owners; /* [point_count + 1]: the sentinel's is owners[0], which wraps around */
+	struct ring_slot slots[]; /* [bucket_count + 1]; the last: of what is beyond all points */
 };
 
 #endif
