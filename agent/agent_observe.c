@@ -113,7 +113,7 @@ void agent_start_metrics(struct agent *a)
 {
 	agent_metrics_init(&a->metrics);
 	a->started_us = clock_now_us();
-	a->pages = http_pages_new(a->loop->base, agent_pages, &a->metrics);
+	a->pages = http_pages_new(io_loop_base(a->loop), agent_pages, &a->metrics);
 }
 
 enum err agent_open_pages(struct agent *a, struct err_at *where_out)

@@ -26,7 +26,7 @@ static void child_on_output(int fd, short what, void *owner)
 	(void)what;
 	struct child *c = owner;
 	char chunk[4096];
-	ssize_t n = io_read(fd, chunk, sizeof(chunk));
+	ssize_t n = read(fd, chunk, sizeof(chunk)); /* no socket */
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
 	if (n <= 0) io_watch_set(&c->out, IO_NONE);
 	else if (c->events.on_output) c->events.on_output(c->events.ctx, chunk, (size_t)n);

@@ -176,7 +176,7 @@ static uint32_t nanny_watch(struct nanny *n, const struct nanny_server *s)
 	struct net_addr numeric;
 	if (net_addr_numeric(s->host, s->port, &numeric)) return 0;
 	struct resolver_config config = { .on_change = nanny_on_address };
-	if (!n->resolver) n->resolver = resolver_new(n->loop->base, &config);
+	if (!n->resolver) n->resolver = resolver_new(io_loop_base(n->loop), &config);
 	return resolver_watch(n->resolver, s->host, s->port);
 }
 

@@ -129,7 +129,7 @@ static void probe_look_up(struct probe *p)
 {
 	struct resolver_config config = { .on_change = probe_on_address, .ctx = p };
 	p->doing = "name lookup";
-	p->resolver = resolver_new(p->loop->base, &config);
+	p->resolver = resolver_new(io_loop_base(p->loop), &config);
 	resolver_watch(p->resolver, p->target.host, p->target.port);
 }
 

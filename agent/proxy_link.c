@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -343,7 +344,7 @@ static void link_on_retry(int unused, short what, void *owner)
 		link_fail(l, why);
 		return;
 	}
-	l->bev = bufferevent_socket_new(l->loop->base, fd, BEV_OPT_CLOSE_ON_FREE);
+	l->bev = bufferevent_socket_new(io_loop_base(l->loop), fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!l->bev) abort();
 	bufferevent_setcb(l->bev, link_on_read, NULL, link_on_event, l);
 	bufferevent_setwatermark(l->bev, EV_READ, 0, CTLMSG_LINE_MAX);

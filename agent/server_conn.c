@@ -428,7 +428,7 @@ struct server_conn *server_conn_new(struct io_loop *l, const struct server_peer 
 		c->pool.redis_db = peer->db;
 	}
 	struct resolver_config config = { .on_change = conn_on_address, .ctx = c };
-	c->resolver = resolver_new(l->base, &config);
+	c->resolver = resolver_new(io_loop_base(l), &config);
 	c->name = resolver_watch(c->resolver, peer->host, peer->port);
 	io_timer_init(&c->timer, l, conn_on_timer, c);
 	io_timer_set(&c->timer, 0);

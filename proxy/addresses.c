@@ -56,7 +56,7 @@ struct addresses *addresses_new(struct io_loop *l, uint32_t refresh_ms,
 	struct resolver_config config = { .on_change = addresses_on_change, .ctx = a };
 	config.refresh_ms = refresh_ms;
 	if (refresh_ms < RESOLVER_RETRY_MS) config.retry_ms = refresh_ms;
-	a->resolver = resolver_new(l->base, &config);
+	a->resolver = resolver_new(io_loop_base(l), &config);
 	if (a->resolver) return a;
 	free(a);
 	return NULL;

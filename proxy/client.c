@@ -16,6 +16,7 @@ enum {
 	CLIENT_IOV = 64,
 	CORK_BYTES = 16384, /* a batch of replies that is worth sending by itself */
 	CORK_US = 1000,
+	READS_PER_TURN = 4, /* of one client, before it is the turn of the others */
 	LINGER_S = 2,
 	SPARED_REPLY = 8192,	   /* bytes; smaller ones are let pass when memory is short */
 	SLOWEST_BYTES_PER_MS = 16, /* a client that sends faster than this is not stuck */
@@ -40,6 +41,14 @@ static void client_count(const struct client *c, enum pool_metric m, uint64_t n)
 {
 	const struct route *entry = worker_entry(client_worker(c), c->listener);
 	if (entry) metric_add(&pool_slot(c, entry->pool)->m[m], n);
+}
+
+/* What a client is listened to for, as its flags say. */
+static void client_watch(struct client *c)
+{
+	bool read = !(c->flags & (CLIENT_PAUSED | CLIENT_CLOSING)) || (c->flags & CLIENT_LINGER);
+	short want = c->flags & CLIENT_BLOCKED ? IO_WRITE : IO_NONE;
+	io_watch_set(&c->watch, read ? want | IO_READ | IO_EDGE : want);
 }
 
 static void client_mark_dirty(struct client *c)
@@ -266,7 +275,7 @@ static void client_linger(struct client *c)
 	c->flags |= CLIENT_LINGER;
 	c->active_s = client_now_s(c);
 	io_shutdown_write(io_watch_fd(&c->watch));
-	io_watch_set(&c->watch, IO_READ);
+	client_watch(c);
 }
 
 static void client_stop_reading(struct client *c)
@@ -275,7 +284,7 @@ static void client_stop_reading(struct client *c)
 	if (c->in) buf_unref(c->in);
 	c->in = NULL;
 	c->skip = 0;
-	io_watch_set(&c->watch, c->flags & CLIENT_BLOCKED ? IO_WRITE : IO_NONE);
+	client_watch(c);
 	client_mark_dirty(c);
 }
 
@@ -393,7 +402,7 @@ static void client_pause(struct client *c)
 {
 	c->flags |= CLIENT_PAUSED;
 	client_count(c, POOL_paused, 1);
-	io_watch_set(&c->watch, c->flags & CLIENT_BLOCKED ? IO_WRITE : IO_NONE);
+	client_watch(c);
 	client_mark_dirty(c);
 }
 
@@ -521,7 +530,7 @@ static struct parse_resume client_resume(const struct client *c)
 static void client_unpause(struct client *c)
 {
 	c->flags &= (uint8_t)~CLIENT_PAUSED;
-	io_watch_set(&c->watch, c->flags & CLIENT_BLOCKED ? IO_READ | IO_WRITE : IO_READ);
+	client_watch(c);
 	if (!c->in) return;
 	struct buf *b = c->in;
 	struct parse_resume resume = client_resume(c);
@@ -540,26 +549,48 @@ static void client_on_end(struct client *c, ssize_t got)
 	else client_stop_reading(c);
 }
 
-static void client_on_read(struct client *c)
+/* Read once and parse. false: nothing was there; *full_out: perhaps there is more. */
+static bool client_read(struct client *c, bool *full_out)
 {
 	struct parse_resume resume = client_resume(c);
 	ssize_t got;
-	struct buf *b = inbuf_read(c->core, io_watch_fd(&c->watch), &c->in, resume.need, &got);
+	struct buf *b =
+	    inbuf_read(c->core, io_watch_fd(&c->watch), &c->in, resume.need, &got, full_out);
 	if (!b) {
 		client_on_end(c, got);
-		return;
+		return false;
 	}
 	c->active_s = client_now_s(c);
 	client_count(c, POOL_client_request_bytes, (uint64_t)got);
 	client_parse(c, b, resume);
+	return true;
 }
 
 /* What a client sends after its last answer is read and thrown away. */
-static void client_on_linger(struct client *c)
+static bool client_drain(struct client *c, bool *full_out)
 {
 	struct buf *b = core_read_buffer(c->core);
-	ssize_t got = io_read(io_watch_fd(&c->watch), b->data + b->len, buf_room(b));
+	size_t room = buf_room(b);
+	ssize_t got = io_read(io_watch_fd(&c->watch), b->data + b->len, room);
 	if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) client_close(c);
+	*full_out = got == (ssize_t)room;
+	return got > 0;
+}
+
+/* All there is, but no more in one turn than is fair to the others. `over`: an end follows it. */
+static void client_on_read(struct client *c, bool over)
+{
+	const bool lingers = c->flags & CLIENT_LINGER;
+	const int deaf = lingers ? CLIENT_DEAD : CLIENT_DEAD | CLIENT_PAUSED | CLIENT_CLOSING;
+	for (int i = 0; !(c->flags & deaf); i++) {
+		if (i == READS_PER_TURN) {
+			io_watch_again(&c->watch);
+			return;
+		}
+		bool full;
+		bool any = lingers ? client_drain(c, &full) : client_read(c, &full);
+		if (!any || (!full && !over)) return;
+	}
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -573,11 +604,9 @@ static bool client_send(struct client *c)
 		ssize_t sent = io_writev(io_watch_fd(&c->watch), iov, n);
 		if (sent < 0 && errno == EINTR) continue;
 		if (sent < 0 && errno == EAGAIN) {
-			short read =
-			    c->flags & (CLIENT_PAUSED | CLIENT_CLOSING) ? IO_NONE : IO_READ;
 			c->flags |= CLIENT_BLOCKED;
 			outq_settle(&c->core->bufs, &c->out, client_chunk(&c->out));
-			io_watch_set(&c->watch, (short)(read | IO_WRITE));
+			client_watch(c);
 			return false;
 		}
 		if (sent < 0) {
@@ -602,9 +631,8 @@ static void client_flush(struct client *c)
 
 static void client_on_writable(struct client *c)
 {
-	short read = c->flags & (CLIENT_PAUSED | CLIENT_CLOSING) ? IO_NONE : IO_READ;
 	c->flags &= (uint8_t)~CLIENT_BLOCKED;
-	io_watch_set(&c->watch, read);
+	client_watch(c);
 	client_mark_dirty(c);
 }
 
@@ -657,12 +685,8 @@ static void client_on_event(int fd, short what, void *owner)
 	(void)fd;
 	struct client *c = owner;
 	if (c->flags & CLIENT_DEAD) return;
-	if (c->flags & CLIENT_LINGER) {
-		client_on_linger(c);
-		return;
-	}
 	if (what & IO_WRITE) client_on_writable(c);
-	if ((what & IO_READ) && !(c->flags & (CLIENT_PAUSED | CLIENT_CLOSING))) client_on_read(c);
+	if (what & IO_READ) client_on_read(c, what & IO_END);
 }
 
 void client_new(struct worker *w, int fd, uint16_t listener)
@@ -684,14 +708,14 @@ void client_new(struct worker *w, int fd, uint16_t listener)
 		metric_add(&pool_slot(c, entry->pool)->m[POOL_client_accepted], 1);
 	}
 	io_watch_init(&c->watch, &w->core.loop, fd, client_on_event, c);
-	io_watch_set(&c->watch, IO_READ);
+	client_watch(c);
 }
 
 void client_finish(struct client *c)
 {
 	if (c->flags & (CLIENT_DEAD | CLIENT_CLOSING)) return;
 	/* What it sent before we stopped listening still counts. */
-	if (!(c->flags & CLIENT_PAUSED)) client_on_read(c);
+	client_on_read(c, false);
 	if (!(c->flags & CLIENT_DEAD)) client_stop_reading(c);
 }
 

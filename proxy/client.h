@@ -1,7 +1,7 @@
 /* client.h - one client connection: read requests, keep replies in order, write them.
  *
  * Threads:   owned by one worker; every call on its thread.
- * Memory:    at most 300 bytes while idle, libevent's share included: no buffer is held unless
+ * Memory:    at most 250 bytes while idle, the loop's share included: no buffer is held unless
  *            bytes are pending. 8,000 idle clients cost about 2 MiB.
  * Order:     requests form a ring in the order of arrival; a reply that comes early waits in its
  *            request. Replies are corked: while a client still waits for more they are gathered,

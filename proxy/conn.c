@@ -507,7 +507,8 @@ static bool conn_read_rest(struct conn *c, struct buf *b, size_t at)
 static void conn_on_read(struct conn *c)
 {
 	ssize_t got;
-	struct buf *b = inbuf_read(c->core, c->fd, &c->in, c->resume.base.need, &got);
+	bool full; /* the loop tells of what is left */
+	struct buf *b = inbuf_read(c->core, c->fd, &c->in, c->resume.base.need, &got, &full);
 	if (!b) {
 		conn_on_end(c, got);
 		return;

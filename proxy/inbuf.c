@@ -11,7 +11,8 @@ static size_t inbuf_target(const struct buf *b, size_t need)
 	return b->len < INBUF_STEP / 2 ? (size_t)b->len * 2 : step;
 }
 
-struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need, ssize_t *got_out)
+struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need, ssize_t *got_out,
+		       bool *full_out)
 {
 	struct buf *own = *kept;
 	bool direct = own && (own->len > INBUF_SMALL || need > INBUF_LARGE);
@@ -32,6 +33,7 @@ struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need
 	if (direct && need > b->len && need - b->len < room) room = need - b->len;
 	ssize_t got = io_read(fd, b->data + b->len, room);
 	*got_out = got;
+	*full_out = got == (ssize_t)room;
 	if (got <= 0) {
 		if (!direct) b->len = core->rbuf_at;
 		return NULL;

@@ -15,8 +15,10 @@ enum { INBUF_SMALL = 4096, INBUF_LARGE = 16384, INBUF_SPARE = 16384 };
 /* Read once. *kept is the rest of last time (or NULL) and is taken; on success the returned buf
  * holds everything unparsed, from data[inbuf_at()] to data[len), and must be given to
  * inbuf_keep(). `need` is how many bytes the message at its start is known to have, or 0.
- * NULL: nothing was read; *got_out is 0 (end of stream) or -1 (errno), and *kept is untouched. */
-struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need, ssize_t *got_out);
+ * NULL: nothing was read; *got_out is 0 (end of stream) or -1 (errno), and *kept is untouched.
+ * *full_out: the read took all it had room for, so that there may be more. */
+struct buf *inbuf_read(struct core *core, int fd, struct buf **kept, size_t need, ssize_t *got_out,
+		       bool *full_out);
 
 /* Where a read ended only because it was full, the message that was cut in two ends in the spare
  * room behind it: read the rest of it there, so that its bytes need not be moved. `at`: where it

@@ -18,7 +18,7 @@ static void section_server(struct info *i)
 {
 	scratch_printf(&i->text,
 		       "redis_version:%s\r\nredis_mode:standalone\r\ntwinring_version:%s\r\n"
-		       "arch_bits:%zu\r\nmultiplexing_api:libevent\r\nprocess_id:%ld\r\n"
+		       "arch_bits:%zu\r\nmultiplexing_api:epoll\r\nprocess_id:%ld\r\n"
 		       "tcp_port:%u\r\nserver_time_usec:%llu\r\nuptime_in_seconds:%llu\r\n"
 		       "uptime_in_days:%llu\r\n",
 		       LOCAL_REDIS_VERSION, TWINRING_VERSION, sizeof(void *) * 8, (long)getpid(),

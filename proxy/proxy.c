@@ -466,7 +466,7 @@ static void proxy_status(void *ctx, struct stats_process *out)
 static enum err proxy_start_servers(struct proxy *p, struct err_at *where_out)
 {
 	const struct proxy_spec *spec = &p->config->proxy;
-	p->exporter = exporter_new(p->loop.base, p->stats, proxy_status, p);
+	p->exporter = exporter_new(io_loop_base(&p->loop), p->stats, proxy_status, p);
 	enum err e = proxy_export(p, where_out);
 	if (e == ERR_NONE && spec->control) e = proxy_control_start(p, spec->control, where_out);
 	return e;

@@ -436,7 +436,7 @@ static const struct control_ops ops = {
 
 enum err proxy_control_start(struct proxy *p, const char *path, struct err_at *where_out)
 {
-	return control_new(p->loop.base, path, &ops, p, &p->control, where_out);
+	return control_new(io_loop_base(&p->loop), path, &ops, p, &p->control, where_out);
 }
 
 void proxy_control_stop(struct proxy *p)

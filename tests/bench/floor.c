@@ -209,9 +209,10 @@ static size_t take_replies(void *owner, char *p, size_t n, bool *own, size_t *ne
 
 /* --- peers ------------------------------------------------------------------------------------ */
 
+/* Edges, as we read all there is: the kernel looks at each socket once, not twice. */
 static void watch(struct peer *p, int op, uint32_t events)
 {
-	struct epoll_event e = { .events = events, .data.ptr = p };
+	struct epoll_event e = { .events = events | EPOLLET | EPOLLRDHUP, .data.ptr = p };
 	if (epoll_ctl(floor_.epfd, op, p->fd, &e) < 0) die("epoll_ctl");
 }
 
@@ -279,8 +280,10 @@ static void on_event(struct peer *p, uint32_t events)
 	if (events & EPOLLOUT) peer_send(p);
 	if (p->gone || !(events & ~(uint32_t)EPOLLOUT)) return;
 	bool server = p->role == SERVER;
-	if (floor_in_read(&p->in, p->fd, floor_.shared, server ? take_replies : take_requests, p))
-		return;
+	floor_take_fn take = server ? take_replies : take_requests;
+	int more;
+	while ((more = floor_in_read(&p->in, p->fd, floor_.shared, take, p)) > 0) continue;
+	if (more == 0 && !(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))) return;
 	if (server) die("server closed");
 	client_close(p);
 }

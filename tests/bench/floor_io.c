@@ -111,35 +111,42 @@ static void in_keep(struct floor_in *in, const char *p, size_t n, size_t need)
 	in->len = n;
 }
 
+static int in_nothing(ssize_t got)
+{
+	return got < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
+}
+
 /* More of an incomplete message, straight behind what there is. A big one's buffer ends with it, so
  * that nothing of the next is in there. */
-static bool in_read_more(struct floor_in *in, int fd, floor_take_fn take, void *owner)
+static int in_read_more(struct floor_in *in, int fd, floor_take_fn take, void *owner)
 {
-	ssize_t got = recv(fd, in->p + in->len, in->cap - in->len, 0);
-	if (got <= 0) return got < 0 && (errno == EAGAIN || errno == EINTR);
+	size_t room = in->cap - in->len;
+	ssize_t got = recv(fd, in->p + in->len, room, 0);
+	if (got <= 0) return in_nothing(got);
+	bool full = (size_t)got == room;
 	in->len += (size_t)got;
 	bool taken = false;
 	size_t need = in->len + 1, used = take(owner, in->p, in->len, &taken, &need);
 	if (used == 0) {
-		if (need <= in->cap) return true;
+		if (need <= in->cap) return full;
 		in->cap = need > 2 * in->cap ? need : 2 * in->cap;
 		in->p = floor_alloc(in->p, in->cap);
-		return true;
+		return full;
 	}
 	struct floor_in old = *in;
 	*in = (struct floor_in){ 0 };
-	if (taken) return true;
+	if (taken) return full;
 	in_keep(in, old.p + used, old.len - used, need);
 	free(old.p);
-	return true;
+	return full;
 }
 
-bool floor_in_read(struct floor_in *in, int fd, char *shared, floor_take_fn take, void *owner)
+int floor_in_read(struct floor_in *in, int fd, char *shared, floor_take_fn take, void *owner)
 {
 	if (in->p) return in_read_more(in, fd, take, owner);
 	ssize_t got = recv(fd, shared, FLOOR_READ, 0);
-	if (got <= 0) return got < 0 && (errno == EAGAIN || errno == EINTR);
+	if (got <= 0) return in_nothing(got);
 	size_t need = 0, used = take(owner, shared, (size_t)got, NULL, &need);
 	in_keep(in, shared + used, (size_t)got - used, need);
-	return true;
+	return got == FLOOR_READ;
 }

@@ -46,8 +46,8 @@ void floor_out_fini(struct floor_out *o);
  * message and nothing else; then set it. */
 typedef size_t (*floor_take_fn)(void *owner, char *p, size_t n, bool *own, size_t *need_out);
 
-/* Read once. false: the connection is at its end. */
-bool floor_in_read(struct floor_in *in, int fd, char *shared, floor_take_fn take, void *owner);
+/* Read once. 1: there may be more. 0: that was all. -1: the connection is at its end. */
+int floor_in_read(struct floor_in *in, int fd, char *shared, floor_take_fn take, void *owner);
 
 void *floor_alloc(void *p, size_t n);
 

@@ -30,3 +30,5 @@
 	for ((key) = next_of(object), (value) = value_of(key); (key); (key) = next_of(object))
 #define json_array_foreach(array, index, value) \
 	for ((index) = 0; ((value) = value_of(index)) != 0; (index)++)
+/* libbsd's trees */
+#define RB_GENERATE_INTERNAL(...)

@@ -9,22 +9,24 @@
 
 #include "common/clock.h"
 
-/* What a watch or a timer is here; it lives where libevent's struct would. */
+/* What a watch or a timer is here; they point to it where they would to their loop. */
 struct fake_event {
 	LIST_ENTRY(fake_event) all;
+	SLIST_ENTRY(fake_event) made;
 	io_fn fn;
 	void *owner;
 	uint64_t due_us, seq;
+	uint64_t told; /* with IO_EDGE: of how many arrivals; see sock_arrivals() */
 	int fd;
 	short want;
 	bool linked;
 };
-_Static_assert(sizeof(struct fake_event) <= sizeof(struct event), "it lives in there");
 LIST_HEAD(fake_events, fake_event);
 
 static struct {
 	uint64_t now_us, seq;
 	struct fake_events watches, timers;
+	SLIST_HEAD(, fake_event) made;
 	struct sock *socks[FAKE_SOCKS_MAX];
 	uint32_t sock_count;
 	struct {
@@ -73,6 +75,11 @@ void fake_free(void)
 		free(fake.socks[i]->in);
 		free(fake.socks[i]->out);
 		free(fake.socks[i]);
+	}
+	struct fake_event *e;
+	while ((e = SLIST_FIRST(&fake.made))) {
+		SLIST_REMOVE_HEAD(&fake.made, made);
+		free(e);
 	}
 	fake_reset();
 }
@@ -142,6 +149,7 @@ void sock_send(struct sock *s, const void *bytes, size_t n)
 	s->in = in;
 	s->in_n = left + n;
 	s->in_at = 0;
+	s->arrivals++;
 }
 
 void sock_take(struct sock *s, size_t n)
@@ -163,10 +171,22 @@ static short sock_ready(const struct sock *s, short want)
 	return ready & want;
 }
 
+/* Of bytes, and of what comes after the last of them. */
+static uint64_t sock_arrivals(const struct sock *s)
+{
+	return s->arrivals + s->eof + (s->error != 0);
+}
+
 static short watch_ready(const struct fake_event *e)
 {
 	if (e->want == IO_NONE) return 0;
-	if (e->fd >= FAKE_FD) return sock_ready(fake_sock(e->fd), e->want);
+	if (e->fd >= FAKE_FD) {
+		const struct sock *s = fake_sock(e->fd);
+		short ready = sock_ready(s, e->want);
+		bool over = (ready & IO_READ) && (s->eof || s->error);
+		if (!(e->want & IO_EDGE)) return ready;
+		return e->told == sock_arrivals(s) ? ready & IO_WRITE : ready | (over ? IO_END : 0);
+	}
 	struct pollfd p = { .fd = e->fd, .events = POLLIN };
 	return poll(&p, 1, 0) > 0 ? IO_READ & e->want : 0;
 }
@@ -198,17 +218,43 @@ static uint64_t fake_random(void)
 	return fake_shuffle;
 }
 
+/* --- watches and timers ---------------------------------------------------------------------- */
+
+static struct fake_event *fake_init(io_fn fn, void *owner)
+{
+	struct fake_event *e = calloc(1, sizeof(*e));
+	if (!e) abort();
+	SLIST_INSERT_HEAD(&fake.made, e, made);
+	e->fn = fn;
+	e->owner = owner;
+	return e;
+}
+
+static void fake_link(struct fake_event *e, struct fake_events *list, bool link)
+{
+	if (e->linked == link) return;
+	e->linked = link;
+	if (link) LIST_INSERT_HEAD(list, e, all);
+	else LIST_REMOVE(e, all);
+}
+
 /* --- the loop -------------------------------------------------------------------------------- */
 
 bool io_loop_init(struct io_loop *l)
 {
-	l->base = NULL;
+	(void)l;
 	return true;
 }
 
 void io_loop_fini(struct io_loop *l)
 {
 	(void)l;
+}
+
+struct event_base *io_loop_base(struct io_loop *l)
+{
+	(void)l;
+	return NULL; /* no simulation resolves names or serves pages */
 }
 
 struct fired {
@@ -274,68 +320,61 @@ void io_loop_turn(struct io_loop *l)
 		struct fired *f = &fired[i];
 		bool stale = !fake_is_linked(f->event) || !(f->event->want & f->what);
 		if (stale && !(fake_shuffle && fake_random() % 2)) continue;
+		if (f->fd >= FAKE_FD) f->event->told = sock_arrivals(fake_sock(f->fd));
 		f->fn(f->fd, f->what, f->owner);
 	}
 	struct fake_event *e;
 	/* Not those that were set in this turn, or a timer of 0 would never end. */
 	while ((e = fake_due_timer()) && e->seq <= before) {
-		io_timer_stop((struct io_timer *)e);
+		fake_link(e, &fake.timers, false);
 		e->fn(-1, 0, e->owner);
 	}
-}
-
-/* --- watches and timers ---------------------------------------------------------------------- */
-
-static struct fake_event *fake_init(void *place, io_fn fn, void *owner)
-{
-	struct fake_event *e = place;
-	memset(e, 0, sizeof(*e));
-	e->fn = fn;
-	e->owner = owner;
-	return e;
-}
-
-static void fake_link(struct fake_event *e, struct fake_events *list, bool link)
-{
-	if (e->linked == link) return;
-	e->linked = link;
-	if (link) LIST_INSERT_HEAD(list, e, all);
-	else LIST_REMOVE(e, all);
 }
 
 void io_watch_init(struct io_watch *w, struct io_loop *l, int fd, io_fn fn, void *owner)
 {
 	(void)l;
-	fake_init(w, fn, owner)->fd = fd;
+	struct fake_event *e = fake_init(fn, owner);
+	e->fd = fd;
+	w->loop = (struct io_loop *)e;
 }
 
 void io_watch_set(struct io_watch *w, short want)
 {
-	struct fake_event *e = (struct fake_event *)w;
+	struct fake_event *e = (struct fake_event *)w->loop;
 	assert(e->fd < FAKE_FD || !fake_sock(e->fd)->closed);
+	if (e->want != want) io_watch_again(w);
 	e->want = want;
 	fake_link(e, &fake.watches, want != IO_NONE);
 }
 
+void io_watch_again(struct io_watch *w)
+{
+	((struct fake_event *)w->loop)->told = UINT64_MAX;
+}
+
 void io_watch_stop(struct io_watch *w)
 {
-	fake_link((struct fake_event *)w, &fake.watches, false);
+	struct fake_event *e = (struct fake_event *)w->loop;
+	if (!e) return;
+	e->want = IO_NONE;
+	fake_link(e, &fake.watches, false);
 }
 
 int io_watch_fd(const struct io_watch *w)
 {
-	return ((const struct fake_event *)w)->fd;
+	return ((const struct fake_event *)w->loop)->fd;
 }
 
 void io_timer_init(struct io_timer *t, struct io_loop *l, io_fn fn, void *owner)
 {
 	(void)l;
-	fake_init(t, fn, owner);
+	t->loop = (struct io_loop *)fake_init(fn, owner);
 }
 
 void io_timer_set(struct io_timer *t, uint64_t us)
 {
-	struct fake_event *e = (struct fake_event *)t;
+	struct fake_event *e = (struct fake_event *)t->loop;
 	e->due_us = fake.now_us + us;
 	e->seq = ++fake.seq;
 	fake_link(e, &fake.timers, true);
@@ -343,12 +382,12 @@ void io_timer_set(struct io_timer *t, uint64_t us)
 
 bool io_timer_armed(const struct io_timer *t)
 {
-	return ((const struct fake_event *)t)->linked;
+	return ((const struct fake_event *)t->loop)->linked;
 }
 
 void io_timer_stop(struct io_timer *t)
 {
-	fake_link((struct fake_event *)t, &fake.timers, false);
+	if (t->loop) fake_link((struct fake_event *)t->loop, &fake.timers, false);
 }
 
 /* --- sockets --------------------------------------------------------------------------------- */
@@ -368,7 +407,10 @@ ssize_t io_read(int fd, void *to, size_t n)
 	if (left == 0 && s->error) return fail(s->error);
 	if (left == 0) return s->eof ? 0 : fail(EAGAIN);
 	if (n > left) n = left;
-	if (s->read_max && n > s->read_max) n = s->read_max;
+	if (s->read_max && n > s->read_max) {
+		n = s->read_max;
+		s->arrivals++; /* the rest comes as soon as this is read */
+	}
 	memcpy(to, s->in + s->in_at, n);
 	s->in_at += n;
 	return (ssize_t)n;

@@ -35,9 +35,10 @@ struct sock {
 
 	char *in; /* sent by us, not read by the proxy yet */
 	size_t in_n, in_at;
-	bool eof;	 /* after `in` we have closed ...        */
-	int error;	 /* ... or this error strikes            */
-	size_t read_max; /* most bytes of one read; 0: any       */
+	uint64_t arrivals; /* how often we have sent */
+	bool eof;	   /* after `in` we have closed ...        */
+	int error;	   /* ... or this error strikes            */
+	size_t read_max;   /* most bytes of one read; 0: any       */
 
 	char *out; /* written by the proxy, not looked at yet */
 	size_t out_n, out_cap;

@@ -343,6 +343,53 @@ START_TEST(a_refused_body_is_skipped_in_any_chunking)
 }
 END_TEST
 
+/* One who sends without end leaves turns for others, and all of it is read in the end. */
+START_TEST(a_flood_is_read_a_few_buffers_a_turn)
+{
+	enum { FLOOD = 1000000 };
+	sim_start("memcached", 1, "    value_max: 100\n", "");
+	struct sock *flood = sim_client(), *other = sim_client();
+	char *value = sim_value(FLOOD, 1);
+	sim_feed(flood, "set a 0 0 %d\r\n", FLOOD);
+	sock_send(flood, value, FLOOD);
+	sim_feed(flood, "\r\nmg x\r\n");
+	sim_feed(other, "mg x\r\n");
+	sim_turn();
+	ck_assert_uint_le(flood->reads, 4);
+	ck_assert_uint_lt(flood->in_at, flood->in_n);
+	sim_expect(other, "CLIENT_ERROR meta commands not supported\r\n");
+	sim_settle();
+	ck_assert_uint_eq(flood->in_at, flood->in_n);
+	sim_expect(flood, "SERVER_ERROR object too large for cache\r\n"
+			  "CLIENT_ERROR meta commands not supported\r\n");
+	free(value);
+	sim_stop();
+}
+END_TEST
+
+START_TEST(what_comes_after_the_last_answer_is_read_to_its_end)
+{
+	enum { RUBBISH = 700000 };
+	sim_start("memcached", 1, "", "");
+	struct sock *c = sim_client();
+	char *value = sim_value(RUBBISH, 1);
+	sim_send(c, "quit\r\n");
+	ck_assert(c->shut);
+	sock_send(c, value, RUBBISH);
+	sim_turn();
+	ck_assert_uint_lt(c->in_at, c->in_n);
+	sim_settle();
+	ck_assert_uint_eq(c->in_at, c->in_n);
+	ck_assert(!c->closed);
+	sock_send(c, value, 10);
+	c->eof = true;
+	sim_turn();
+	ck_assert(c->closed);
+	free(value);
+	sim_stop();
+}
+END_TEST
+
 START_TEST(local_answers_wait_for_their_turn)
 {
 	sim_start("memcached", 1, "", "");
@@ -374,6 +421,8 @@ int main(void)
 	tcase_add_test(t, values_of_every_size);
 	tcase_add_test(t, a_value_cut_at_every_boundary);
 	tcase_add_test(t, a_refused_body_is_skipped_in_any_chunking);
+	tcase_add_test(t, a_flood_is_read_a_few_buffers_a_turn);
+	tcase_add_test(t, what_comes_after_the_last_answer_is_read_to_its_end);
 	tcase_add_test(t, local_answers_wait_for_their_turn);
 	return sim_run("requests", t);
 }

@@ -172,7 +172,7 @@ static void fake_on_accept(struct evconnlistener *l, evutil_socket_t fd, struct 
 	f->accepted++;
 	f->conns[i] = (struct fake_conn){
 		.fake = f,
-		.bev = bufferevent_socket_new(f->loop->base, fd, BEV_OPT_CLOSE_ON_FREE),
+		.bev = bufferevent_socket_new(io_loop_base(f->loop), fd, BEV_OPT_CLOSE_ON_FREE),
 	};
 	bufferevent_setcb(f->conns[i].bev, fake_on_read, NULL, fake_on_event, &f->conns[i]);
 	bufferevent_enable(f->conns[i].bev, EV_READ | EV_WRITE);
@@ -218,7 +218,7 @@ static void fake_listen(struct fake *f)
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	strcpy(un.sun_path, f->socket);
 	unlink(f->socket);
-	f->listener = evconnlistener_new_bind(f->loop->base, fake_on_accept, f,
+	f->listener = evconnlistener_new_bind(io_loop_base(f->loop), fake_on_accept, f,
 					      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 16,
 					      (struct sockaddr *)&un, sizeof(un));
 	ck_assert_ptr_nonnull(f->listener);

@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include <dirent.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -117,7 +118,7 @@ static void pass(unsigned ms)
 {
 	uint64_t end = clock_now_us() + ms * 1000ull;
 	while (clock_now_us() < end) {
-		event_base_loop(loop.base, EVLOOP_NONBLOCK);
+		event_base_loop(io_loop_base(&loop), EVLOOP_NONBLOCK);
 		usleep(500);
 	}
 	outputs_counts(outputs, &counts);

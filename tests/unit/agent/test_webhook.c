@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <event2/buffer.h>
+#include <event2/event.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <openssl/hmac.h>
@@ -90,7 +91,7 @@ static void setup(void)
 	seen_count = script_count = 0;
 	port = 0;
 	ck_assert(io_loop_init(&loop));
-	http = evhttp_new(loop.base);
+	http = evhttp_new(io_loop_base(&loop));
 	evhttp_set_gencb(http, on_request, NULL);
 	receiver_listen();
 	memset(specs, 0, sizeof(specs));
@@ -142,7 +143,7 @@ static void pass(unsigned ms)
 {
 	uint64_t end = clock_now_us() + ms * 1000ull;
 	while (clock_now_us() < end) {
-		event_base_loop(loop.base, EVLOOP_NONBLOCK);
+		event_base_loop(io_loop_base(&loop), EVLOOP_NONBLOCK);
 		usleep(500);
 	}
 }

@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 static struct core core;
 static struct buf *kept;
 static int ours, theirs;
+static bool full; /* of the last read */
 
 static void setup(void)
 {
@@ -40,7 +42,7 @@ static void they_send(const void *bytes, size_t n)
 static struct buf *we_read(size_t need)
 {
 	ssize_t got;
-	struct buf *b = inbuf_read(&core, ours, &kept, need, &got);
+	struct buf *b = inbuf_read(&core, ours, &kept, need, &got, &full);
 	ck_assert_ptr_nonnull(b);
 	ck_assert_int_gt(got, 0);
 	ck_assert_ptr_null(kept);
@@ -134,7 +136,7 @@ START_TEST(a_rest_goes_behind_what_is_referenced)
 	they_send("get a\r\nge", 9);
 	inbuf_keep(&core, we_read(0), 17, 0, &kept);
 	ck_assert_uint_eq(kept->len, 2);
-	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got)); /* nothing has come */
+	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got, &full)); /* nothing has come */
 	ck_assert_uint_eq(kept->len, 2);
 	ck_assert_uint_eq(core.rbuf->len, 10 + 9); /* the rest that was put there is gone again */
 	they_send("t b\r\n", 5);
@@ -152,12 +154,12 @@ START_TEST(nothing_read_leaves_the_rest_alone)
 	they_send("half", 4);
 	inbuf_keep(&core, we_read(0), 0, 0, &kept);
 	struct buf *before = kept;
-	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got));
+	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got, &full));
 	ck_assert_int_eq(got, -1);
 	ck_assert_int_eq(errno, EAGAIN);
 	ck_assert_ptr_eq(kept, before);
 	shutdown(theirs, SHUT_WR);
-	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got));
+	ck_assert_ptr_null(inbuf_read(&core, ours, &kept, 0, &got, &full));
 	ck_assert_int_eq(got, 0);
 	ck_assert_ptr_eq(kept, before);
 	ck_assert_uint_eq(kept->len, 4);
@@ -232,8 +234,11 @@ START_TEST(any_pieces_make_the_same_messages)
 		if (written > 0) sent += (size_t)written;
 		ssize_t got;
 		struct buf *b;
-		while ((b = inbuf_read(&core, ours, &kept, need, &got))) {
+		while ((b = inbuf_read(&core, ours, &kept, need, &got, &full))) {
 			read += (size_t)got;
+			int left;
+			ck_assert_int_eq(ioctl(ours, FIONREAD, &left), 0);
+			ck_assert_msg(full || left == 0, "%d bytes left, and nobody told", left);
 			size_t more, parsed = parse(b, &number, &need);
 			while ((more = inbuf_read_rest(&core, ours, b, parsed, need)) > 0) {
 				read += more;
