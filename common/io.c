@@ -83,8 +83,8 @@ void io_watch_init(struct io_watch *w, struct io_loop *l, int fd, io_fn fn, void
 	*w = (struct io_watch){ .loop = l, .fn = fn, .owner = owner, .fd = fd };
 }
 
-/* Who lets others open and close descriptors (curl, ZooKeeper's client) may be mistaken about what
- * the kernel knows. What is not watched would be forgotten for ever. */
+/* Who lets a library open and close descriptors (curl) may be mistaken about what the kernel knows.
+ * What is not watched would be forgotten for ever. */
 static void watch_tell_kernel(struct io_watch *w, int op)
 {
 	struct epoll_event e = { .data.ptr = w };

@@ -218,7 +218,7 @@ static uint64_t fake_random(void)
 	return fake_shuffle;
 }
 
-/* --- watches and timers ---------------------------------------------------------------------- */
+/* --- events ---------------------------------------------------------------------------------- */
 
 static struct fake_event *fake_init(io_fn fn, void *owner)
 {
@@ -330,6 +330,8 @@ void io_loop_turn(struct io_loop *l)
 		e->fn(-1, 0, e->owner);
 	}
 }
+
+/* --- watches and timers ---------------------------------------------------------------------- */
 
 void io_watch_init(struct io_watch *w, struct io_loop *l, int fd, io_fn fn, void *owner)
 {
