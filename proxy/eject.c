@@ -69,9 +69,12 @@ void ejections_mark(const struct ejections *e, struct topology *t)
 {
 	for (uint32_t p = 0; p < t->pool_count; p++) {
 		struct pool_spec *pool = &t->pools[p];
-		for (uint32_t i = 0; pool->auto_eject_hosts && i < pool->server_count; i++)
-			if (ejections_find(e, pool->name, pool->servers[i].ring_name))
-				pool->servers[i].ejected = true;
+		for (uint32_t i = 0; pool->auto_eject_hosts && i < pool->server_count; i++) {
+			struct server_spec *s = &pool->servers[i];
+			if (!ejections_find(e, pool->name, s->ring_name)) continue;
+			s->ejected = true;
+			s->held = false; /* its keys have moved: nothing is left to wait for */
+		}
 	}
 }
 

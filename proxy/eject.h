@@ -28,7 +28,9 @@ bool ejections_report(struct ejections *e, const struct pool_spec *pool, const c
 		      uint32_t worker, bool failing, uint64_t now_us);
 /* End those that may end. true: at least one did. */
 bool ejections_expire(struct ejections *e, uint64_t now_us);
-/* Mark the ejected servers in `t`. */
+/* Mark the ejected servers in `t`. Where the nannies follow with an ejection of their own, which
+ * gives a server's keys to others only when no proxy asks it any more, they stay where we have
+ * moved them: no second outage. */
 void ejections_mark(const struct ejections *e, struct topology *t);
 void ejections_fini(struct ejections *e);
 

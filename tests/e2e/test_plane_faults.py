@@ -256,7 +256,8 @@ def test_row_71_stopped_coordinator_writes_nothing_when_it_wakes(world, plane):
     follows(proxy, wanted)
     plane.wait_status("ok")
     assert plane.raw("pools/p/state") == state
-    assert [e["agent"] for e in plane.decided("applied")] == [first.id, second.id, second.id]
+    wait_for(lambda: [e["agent"] for e in plane.decided("applied")] == [first.id, second.id, second.id],
+             5, "the log")
 
 
 def test_row_71_coordinators_stopped_at_any_moment(world, plane):

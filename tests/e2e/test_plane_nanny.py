@@ -89,7 +89,8 @@ def test_sick_server_leaves_and_returns(world, plane, how):
     assert errors
     within = 0.1 * (2 ** (limit - 1) - 1) if how == "kill" else (limit + 1) * timeout_ms / 1000
     assert errors[-1] < scaled(within + 0.3), f"{len(errors)} errors, the last after {errors[-1]:.3f} s"
-    assert plane.decided("ejected", "s1") and not plane.decided("returned")
+    wait_for(lambda: plane.decided("ejected", "s1"), 5, "the log")
+    assert not plane.decided("returned")
     # Its keys are written elsewhere meanwhile: what it held is stale.
     with proxy.raw() as c:
         assert c.mc_set(stale, b"newer") == b"STORED\r\n"
@@ -98,7 +99,7 @@ def test_sick_server_leaves_and_returns(world, plane, how):
     wait_for(lambda: not plane.ejected(), 10, "the return", every=0.005)
     assert time.monotonic() - back > (HEALTH["rise"] - 1.5) * HEALTH["interval_ms"] / 1000
     wait_for(lambda: "s1" in proxy.ring(), 5, "the proxy to follow")
-    assert plane.decided("returned", "s1")
+    wait_for(lambda: plane.decided("returned", "s1"), 5, "the log")
     with victim.raw() as d:
         assert d.mc_get(stale) is None, "a stale value came back"
 
@@ -123,20 +124,19 @@ def test_row_69_flapper_backs_off(world, plane):
     plane.set_spec(doc)
     plane.agent(nanny=True)
     plane.wait_status("ok")
-    outs = []
     for n in range(4):
         relay.refuse()
         relay.drop_all()
-        wait_for(lambda: plane.ejected() == {"s0"}, 5, f"ejection {n + 1}")
-        began = time.monotonic()
+        wait_for(lambda: plane.ejected() == {"s0"}, 10, f"ejection {n + 1}")
         relay.listen()
         if n < 3:
             wait_for(lambda: not plane.ejected(), 10, f"return {n + 1}")
-            outs.append(time.monotonic() - began)
-    for n, out in enumerate(outs):
-        assert out > 0.75 * backoff * 2 ** n / 1000, f"out for {outs}"
     wait_for(lambda: plane.decided("quarantined", "s0"), 5, "the quarantine")
-    assert len(plane.decided("ejected", "s0")) == 4
+    # By the log's clock: what we see of it may come late.
+    out, back = ([e["time"] for e in plane.decided(what, "s0")] for what in ("ejected", "returned"))
+    assert len(out) == 4 and len(back) == 3
+    for n, ms in enumerate(b - a for a, b in zip(out, back)):
+        assert ms > 0.75 * backoff * 2 ** n, f"ejected at {out}, returned at {back}"
     # A person decides: pinned, and then unpinned.
     plane.set_spec({**doc, "pins": {"s0": "in"}})
     wait_for(lambda: not plane.ejected(), 5, "the pin")

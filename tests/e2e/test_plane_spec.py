@@ -164,7 +164,7 @@ def says_broken(plane):
     """The status, the log and the operators' tool say that nobody follows the state, and why."""
     status = wait_for(lambda: (s := plane.status())["state"] == "broken" and s, 10, "the status")
     assert status["problem"]["where"].startswith("state") and len(status["problem"]["why"]) > 5
-    assert plane.decided("state broken")
+    wait_for(lambda: plane.decided("state broken"), 5, "the log")
     r = subprocess.run([agents.AGENT.with_name("twinringctl"), "--source", plane.source, "status",
                         "--check"], capture_output=True, text=True, timeout=10)
     assert r.returncode == 1, r

@@ -27,7 +27,7 @@ static void setup(void)
 	log_level_set(0);
 	e = (struct ejections){ .worker_count = 2 };
 	pools[0].auto_eject_hosts = true;
-	servers[0].ejected = servers[1].ejected = false;
+	for (int i = 0; i < 2; i++) servers[i].ejected = servers[i].held = false;
 }
 
 static void teardown(void)
@@ -53,6 +53,17 @@ START_TEST(a_failure_ejects_until_it_is_well)
 	servers[1].ejected = false;
 	ejections_mark(&e, &topology);
 	ck_assert(!servers[1].ejected);
+}
+END_TEST
+
+/* The nannies eject both; only the one that we have ejected gives its keys away at once. */
+START_TEST(what_has_moved_is_not_held)
+{
+	report("b", 0, true, SECOND);
+	for (int i = 0; i < 2; i++) servers[i].ejected = servers[i].held = true;
+	ejections_mark(&e, &topology);
+	ck_assert(servers[0].ejected && servers[0].held);
+	ck_assert(servers[1].ejected && !servers[1].held);
 }
 END_TEST
 
@@ -125,6 +136,7 @@ int main(void)
 	TCase *t = tcase_create("eject");
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, a_failure_ejects_until_it_is_well);
+	tcase_add_test(t, what_has_moved_is_not_held);
 	tcase_add_test(t, not_before_the_retry_timeout);
 	tcase_add_test(t, every_worker_must_find_it_well);
 	tcase_add_test(t, a_relapse_keeps_it_out);
