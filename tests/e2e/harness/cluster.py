@@ -32,6 +32,8 @@ class Cluster:
         self.servers = world.servers(protocol, total, **kw)
         self.wanted = {"mode": "storage" if storage else "cache", "transition": "two_ring",
                        "timeout_ms": 2000, **(options or {})}
+        # A dozen processes share two CPUs here: HOLD may take longer than the 250 ms by default.
+        self.wanted["moving"] = {"hold_park_ms": 1000, **self.wanted.get("moving", {})}
         self.set_ring(range(n))
         # Each agent has a way of its own to ZooKeeper, which can be cut.
         self.ways = [world.add(ChaosRelay(ensemble.servers[0].addr)) for _ in range(n_agents)] \
