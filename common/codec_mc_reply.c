@@ -359,7 +359,7 @@ mc_reply_any(const struct op_info *info, struct slice sent, const char *data, si
 	return mc_reply_single(info, data, n, reply_out);
 }
 
-/* --- one value ------------------------------------------------------------------------------ */
+/* --- what most replies are ------------------------------------------------------------------ */
 
 /* The value of the first key of a get, and END, all here: what most replies are, and one look at
  * each byte tells it. False: nothing is said about it. */
@@ -381,6 +381,14 @@ static inline bool mc_reply_lone(struct slice sent, const char *data, size_t n, 
 	return true;
 }
 
+static inline bool mc_reply_stored(const char *data, size_t n, struct reply *out)
+{
+	static const struct slice stored = SLICE("STORED\r\n");
+	if (n < stored.n || memcmp(data, stored.p, stored.n) != 0) return false;
+	*out = (struct reply){ .n = stored.n, .kind = REPLY_HIT };
+	return true;
+}
+
 enum parse_result mc_parse_reply(const struct op_info *info, struct slice sent, const char *data,
 				 size_t n, struct reply_resume *resume, struct reply *reply_out)
 {
@@ -388,5 +396,6 @@ enum parse_result mc_parse_reply(const struct op_info *info, struct slice sent, 
 	bool lone = resume->left[0] == 0 && !resume->ends;
 	if (lone && info->shape == MC_SHAPE_GET && mc_reply_lone(sent, data, n, reply_out))
 		return PARSE_OK;
+	if (info->shape == MC_SHAPE_STORE && mc_reply_stored(data, n, reply_out)) return PARSE_OK;
 	return mc_reply_any(info, sent, data, n, resume, reply_out);
 }

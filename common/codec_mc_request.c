@@ -314,36 +314,9 @@ static enum parse_result mc_parse_line(struct mc_request *r)
 	return r->row->parse(r);
 }
 
-/* "get KEY\r\n", to the byte what we would write: what most clients send most of the time, and one
- * look at each byte tells it. False: nothing is said about it. */
-static inline bool mc_parse_lone_get(struct parser *p, const struct codec_limits *limits,
-				     const char *data, size_t n, struct command *cmd)
-{
-	static const struct slice verb = SLICE("get ");
-	if (n < verb.n || memcmp(data, verb.p, verb.n) != 0 || limits->args_max == 0) return false;
-	const char *key = data + verb.n, *end = mc_span(key, data + n);
-	size_t key_n = end - key;
-	if (key_n == 0 || key_n > MC_KEY_MAX || data + n - end < 2 || end[0] != '\r' ||
-	    end[1] != '\n')
-		return false;
-	struct slice *argv = parser_argv(p, 2);
-	argv[0] = (struct slice){ data, verb.n - 1 };
-	argv[1] = (struct slice){ key, key_n };
-	zero_in_pieces(cmd, sizeof(*cmd));
-	cmd->info = &mc_ops[MC_GET];
-	cmd->argv = argv;
-	cmd->argc = 2;
-	cmd->first_key = cmd->key_step = cmd->key_count = 1;
-	cmd->key = argv[1];
-	cmd->consumed = end + 2 - data;
-	cmd->head = (struct slice){ data, cmd->consumed };
-	return true;
-}
-
-/* Any request. */
-static __attribute__((noinline)) enum parse_result
-mc_parse_any(struct parser *p, const struct codec_limits *limits, const char *data, size_t n,
-	     struct parse_resume *resume, struct command *cmd, size_t *skip_out)
+enum parse_result mc_parse_any(struct parser *p, const struct codec_limits *limits,
+			       const char *data, size_t n, struct parse_resume *resume,
+			       struct command *cmd, size_t *skip_out)
 {
 	if (n < resume->need || n == 0) return PARSE_NEED;
 	const char *newline = memchr(data + resume->at, '\n', n - resume->at);
@@ -367,12 +340,4 @@ mc_parse_any(struct parser *p, const struct codec_limits *limits, const char *da
 	struct slice error = line_too_long;
 	mc_is_foreign(data[0], &error);
 	return mc_refuse(&r, PARSE_FATAL, error);
-}
-
-enum parse_result mc_parse_request(struct parser *p, const struct codec_limits *limits,
-				   const char *data, size_t n, struct parse_resume *resume,
-				   struct command *cmd, size_t *skip_out)
-{
-	if (mc_parse_lone_get(p, limits, data, n, cmd)) return PARSE_OK;
-	return mc_parse_any(p, limits, data, n, resume, cmd, skip_out);
 }

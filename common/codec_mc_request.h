@@ -89,6 +89,11 @@ enum parse_result mc_tagged(struct mc_request *r, enum parse_result result);
 /* End it: the rebuilt line goes to the server. */
 enum parse_result mc_rebuilt(struct mc_request *r);
 
+/* Any request. */
+enum parse_result mc_parse_any(struct parser *p, const struct codec_limits *limits,
+			       const char *data, size_t n, struct parse_resume *resume,
+			       struct command *cmd, size_t *skip_out);
+
 enum parse_result mc_parse_get(struct mc_request *r);
 enum parse_result mc_parse_gets(struct mc_request *r);
 enum parse_result mc_parse_gats(struct mc_request *r);

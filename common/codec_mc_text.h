@@ -2,7 +2,8 @@
  *
  *   codec_mc_text     the vtable, failures, probe
  *   codec_mc_ops      tables: operations, verbs
- *   codec_mc_request  finding a request line and its verb; reads; local and refused verbs
+ *   codec_mc_lone     a plain get or set, in one pass
+ *   codec_mc_request  any other: its line and verb; reads; local and refused verbs
  *   codec_mc_store    set and its kin: a line and a body
  *   codec_mc_key      incr, decr, delete, touch, flush_all, verbosity: a line of few arguments
  *   codec_mc_reply    one reply

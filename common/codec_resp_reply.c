@@ -435,11 +435,27 @@ static enum parse_result parse_held(const char *data, size_t n, struct reply_res
 	return PARSE_OK;
 }
 
+/* What most replies are: OK, or one short value. False: nothing is said about it. */
+static inline bool parse_usual(const struct op_info *info, const char *data, size_t n,
+			       struct reply *out)
+{
+	static const struct slice ok = SLICE("+OK\r\n");
+	struct item item = { .type = REPLY_T_STATUS, .end = ok.n };
+	if (n < ok.n || (info->merge != MERGE_NONE && info->merge != MERGE_OK)) return false;
+	if (memcmp(data, ok.p, ok.n) != 0 &&
+	    (resp_command_of(info)->miss == MISS_BLANK || !read_short_bulk(data, n, 0, &item)))
+		return false;
+	if (!(info->shape & item.type)) return false;
+	*out = (struct reply){ .n = item.end, .kind = REPLY_HIT, .hits = info->access == OP_READ };
+	return true;
+}
+
 enum parse_result resp_parse_reply(const struct op_info *info, struct slice sent, const char *data,
 				   size_t n, struct reply_resume *resume, struct reply *reply_out)
 {
 	const struct resp_command *row = resp_command_of(info);
 	struct item top;
+	if (parse_usual(info, data, n, reply_out)) return PARSE_OK;
 	if (info->shape == REPLY_T_HELD) return parse_held(data, n, resume, reply_out);
 	if (!read_lone(data, n, resume, &top)) {
 		top = (struct item){ 0 };

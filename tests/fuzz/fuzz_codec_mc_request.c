@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/codec_mc_text.h"
+#include "common/codec_mc_request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
@@ -26,6 +26,7 @@ static const struct codec_limits limits = {
 };
 
 struct attempt {
+	bool long_way; /* by mc_parse_any() */
 	struct parser parser;
 	struct parse_resume resume;
 	struct command cmd;
@@ -39,7 +40,8 @@ static void attempt_parse(struct attempt *a, const char *p, size_t n)
 	char *data = malloc(n ? n : 1);
 	memcpy(data, p, n);
 	a->skip = 0;
-	a->result = mc->parse_request(&a->parser, &limits, data, n, &a->resume, &a->cmd, &a->skip);
+	a->result = (a->long_way ? mc_parse_any : mc->parse_request)(&a->parser, &limits, data, n,
+								     &a->resume, &a->cmd, &a->skip);
 	/* What points into the block is checked by its content later: move it to the original. */
 	struct slice *slices[] = { &a->cmd.key, &a->cmd.head, &a->cmd.body };
 	if (a->result != PARSE_OK) slices[0] = slices[1] = slices[2] = NULL;
@@ -120,6 +122,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 	while (p < end) {
 		struct attempt whole = { 0 };
 		attempt_parse(&whole, p, (size_t)(end - p));
+		struct attempt other = { .long_way = true };
+		attempt_parse(&other, p, (size_t)(end - p));
+		attempts_same(&whole, &other);
+		parser_fini(&other.parser);
 		in_pieces(&whole, p, (size_t)(end - p), step);
 		if (whole.result == PARSE_OK) reads_back(&whole);
 		size_t taken = whole.cmd.consumed + whole.skip;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/codec_mc_request.h"
 #include "common/codec_mc_text.h"
 
 static const struct codec *const mc = &codec_mc_text;
@@ -518,6 +519,92 @@ START_TEST(request_limit_counts_line_and_body)
 }
 END_TEST
 
+/* --- the short way and the long one ----------------------------------------------------------- */
+
+static const struct codec_limits tight = {
+	.value_max_bytes = 12,
+	.request_max_bytes = 32,
+	.args_max = 1000,
+};
+
+/* mc_parse_request() looks at plain requests only once, mc_parse_any() at all of them: the same
+ * must come of it. */
+static void two_ways(const struct codec_limits *l, const char *p, size_t n)
+{
+	struct parsed a = { 0 }, b = { 0 };
+	char *data = exactly(p, n);
+	parse(&a, l, data, n);
+	b.result = mc_parse_any(&b.parser, l, data, n, &b.resume, &b.cmd, &b.skip);
+	bool same_end = a.result == b.result && a.skip == b.skip;
+	if (a.result != PARSE_NEED)
+		same_end &= a.cmd.info == b.cmd.info && a.cmd.flags == b.cmd.flags &&
+			    a.cmd.consumed == b.cmd.consumed && slice_eq(a.cmd.error, b.cmd.error);
+	if (!same_end) ck_abort_msg("'%.*s': %d and %d", (int)n, p, a.result, b.result);
+	if (a.result == PARSE_OK) {
+		same(a.cmd.key, b.cmd.key);
+		same(a.cmd.head, b.cmd.head);
+		same(a.cmd.body, b.cmd.body);
+		ck_assert_ptr_eq(a.cmd.body.p, b.cmd.body.p);
+		ck_assert_uint_eq(a.cmd.argc, b.cmd.argc);
+		ck_assert_uint_eq(a.cmd.first_key, b.cmd.first_key);
+		ck_assert_uint_eq(a.cmd.key_step, b.cmd.key_step);
+		ck_assert_uint_eq(a.cmd.key_count, b.cmd.key_count);
+		for (uint32_t i = 0; i < a.cmd.argc; i++) same(a.cmd.argv[i], b.cmd.argv[i]);
+	}
+	free(data);
+	parser_fini(&a.parser);
+	parser_fini(&b.parser);
+}
+
+/* Each byte in turn changed to any other, left out, or said twice; and cut off there. */
+static void ways_of_neighbours(const struct codec_limits *l, struct slice in)
+{
+	char text[128];
+	for (size_t i = 0; i < in.n; i++) {
+		memcpy(text, in.p, in.n);
+		for (int c = 0; c < 256; c++) {
+			text[i] = (char)c;
+			two_ways(l, text, in.n);
+		}
+		memcpy(text + i, in.p + i + 1, in.n - i - 1);
+		two_ways(l, text, in.n - 1);
+		memcpy(text + i + 1, in.p + i, in.n - i);
+		text[i] = in.p[i];
+		two_ways(l, text, in.n + 1);
+		two_ways(l, in.p, i);
+	}
+}
+
+START_TEST(plain_requests_by_either_way)
+{
+	static const struct slice rows[] = {
+		SLICE("get key\r\n"),
+		SLICE("get key\r\nget other\r\n"),
+		SLICE("set key 0 0 0\r\n\r\n"),
+		SLICE("set key 12 3456 11\r\nhello world\r\n"),
+		SLICE("set k 0 0 12\r\n0123456789ab\r\n1"),
+		SLICE("set key 0 0 12\r\n0123456789ab\r\n"), /* 30 bytes, of 32 */
+		SLICE("set k 0 0 13\r\n0123456789abc\r\n"),
+		SLICE("set k 0 0 18446744073709551617\r\na\r\n"),
+		SLICE("set key 10 0 12\r\n0123456789ab\r\n"),
+		SLICE("set key 4294967295 2147483647 1\r\na\r\n"),
+		SLICE("set key 4294967296 2147483648 1\r\na\r\n"),
+		SLICE("set key 9999999999 0 1\r\na\r\n"),
+		SLICE("set key 0 0 2147483645\r\na\r\n"),
+		SLICE("set key 0 0 2147483646\r\na\r\n"),
+		SLICE("set key 0 0 1 noreply\r\na\r\n"),
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ways_of_neighbours(&limits, rows[i]);
+		ways_of_neighbours(&tight, rows[i]);
+	}
+	two_ways(&limits, "get " K250 "\r\n", 256);
+	two_ways(&limits, "get " K251 "\r\n", 257);
+	two_ways(&limits, "set " K250 " 0 0 1\r\na\r\n", 265);
+	two_ways(&limits, "set " K251 " 0 0 1\r\na\r\n", 266);
+}
+END_TEST
+
 /* --- parts ----------------------------------------------------------------------------------- */
 
 static void part_is(const char *in, const uint32_t *index, uint32_t count, const char *want)
@@ -937,6 +1024,7 @@ int main(void)
 	tcase_add_test(t, many_keys);
 	tcase_add_test(t, bodies_by_size);
 	tcase_add_test(t, request_limit_counts_line_and_body);
+	tcase_add_test(t, plain_requests_by_either_way);
 	tcase_add_test(t, parts_of_a_read);
 	tcase_add_test(t, replies_whole_and_in_pieces);
 	tcase_add_test(t, reply_need_and_line_limit);

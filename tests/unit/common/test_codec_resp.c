@@ -691,6 +691,7 @@ static const struct reply_row replies[] = {
 	MISS(RESP_EVAL, "*-1\r\n"),
 	HIT(RESP_HELLO, "%1\r\n$5\r\nproto\r\n:3\r\n", 0),
 
+	BAD(RESP_INCR, "+OK\r\n"), BAD(RESP_DEL, "+OK\r\n"), BAD(RESP_MGET, "+OK\r\n"),
 	BAD(RESP_GET, "+OK\r\n"), BAD(RESP_GET, ":1\r\n"), BAD(RESP_GET, "*1\r\n$1\r\na\r\n"),
 	BAD(RESP_INCR, "$1\r\n1\r\n"), BAD(RESP_MSET, ":1\r\n"), BAD(RESP_MGET, "$-1\r\n"),
 	HIT(RESP_HELD_READ, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n$1\r\nv\r\n", 0),
