@@ -111,7 +111,7 @@ static inline const char *outq_fill(struct outq *q, const void *bytes, size_t n)
 {
 	struct seg *s = q->tail;
 	char *at = s->buf->data + s->buf->len;
-	memcpy(at, bytes, n);
+	copy_short(at, bytes, n);
 	s->buf->len += (uint32_t)n;
 	s->len += (uint32_t)n;
 	q->bytes += n;

@@ -33,6 +33,33 @@ static inline void zero_in_pieces(void *p, size_t n)
 	for (size_t at = n % 64; at < n; at += 64) memset((char *)p + at, 0, 64);
 }
 
+/* memcpy() for what is short nearly always: a few moves of fixed sizes, which may overlap. The
+ * library's is a call, and what compilers put in its place where they know the most that may come
+ * is an instruction whose start costs more than all of this. */
+static inline void copy_short(void *to, const void *from, size_t n)
+{
+	char *t = to;
+	const char *f = from;
+	if (n > 96) {
+		memcpy(t, f, n);
+	} else if (n > 32) {
+		memcpy(t, f, 32);
+		if (n > 64) memcpy(t + 32, f + 32, 32);
+		memcpy(t + n - 32, f + n - 32, 32);
+	} else if (n > 16) {
+		memcpy(t, f, 16);
+		memcpy(t + n - 16, f + n - 16, 16);
+	} else if (n >= 8) {
+		memcpy(t, f, 8);
+		memcpy(t + n - 8, f + n - 8, 8);
+	} else if (n >= 4) {
+		memcpy(t, f, 4);
+		memcpy(t + n - 4, f + n - 4, 4);
+	} else {
+		for (size_t i = 0; i < n; i++) t[i] = f[i];
+	}
+}
+
 static inline bool slice_eq(struct slice a, struct slice b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

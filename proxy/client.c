@@ -142,7 +142,7 @@ static void client_hold_answer(struct client *c, struct request *req, const stru
 {
 	bool whole = !a->err && !a->chain && !(req->flags & (REQ_NOREPLY | REQ_QUIET));
 	if (whole && a->bytes.n > 0 && a->bytes.n <= sizeof(req->brief)) {
-		memcpy(req->brief, a->bytes.p, a->bytes.n);
+		copy_short(req->brief, a->bytes.p, a->bytes.n);
 		req->brief_n = (uint8_t)a->bytes.n;
 	} else {
 		client_write_answer(c, req, a, &req->out);

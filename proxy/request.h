@@ -75,6 +75,8 @@ enum request_flag {
  * waits, and a buffer of its own costs more than all else that is done about it. */
 enum { REQUEST_BRIEF = 79 };
 
+/* In order of who looks at it: with a deep pipeline hundreds of these are in flight, and an answer
+ * finds them in no near cache. It needs the first two lines, `out` and `brief`. */
 struct request {
 	struct request *client_next; /* in the order in which the client asked       */
 	struct request *dest_next;   /* in the order in which the server will answer */
@@ -82,30 +84,28 @@ struct request {
 	struct frame bottom;
 	const struct op_info *info;
 	const struct server_pool *pool; /* NULL: answered locally */
-	struct view *view;		/* where dests are looked up; one reference; or NULL */
+
+	struct view *view; /* where dests are looked up; one reference; or NULL */
 	uint64_t start_us;
 	uint64_t deadline_us; /* 0: none */
-
-	uint64_t queued_at; /* its first byte's place in what its connection sends */
+	uint64_t queued_at;   /* its first byte's place in what its connection sends */
+	struct slice sent;    /* what the server got (its head), when info->keep_sent */
+	uint32_t *ends;	      /* of a part, for reply_resume.ends; NULL: nobody wants it */
+	uint32_t key_count;
+	uint8_t flags;
+	uint8_t resp; /* dialect of the reply: 2 or 3 */
+	uint8_t brief_n;
 
 	struct slice key, head, body;
 	const struct command *cmd; /* as long as `key`; NULL: a part of a split request */
 	struct buf *in;		   /* head and body may lie in it; borrowed during route_send() */
-
-	struct slice sent; /* what the server got (its head), when info->keep_sent */
 	struct buf *sent_buf;
-
-	struct outq out;     /* REQ_DONE: the reply, until its turn; or it is in `brief` */
 	struct multi *multi; /* a split request's parts, or NULL */
-	uint32_t *ends;	     /* of a part, for reply_resume.ends; NULL: nobody wants it */
-	uint32_t key_count;
-	uint8_t flags;
+	const char *server;  /* deferred as failed: by whom, or NULL ... */
+	enum err err;	     /* ... and why                              */
 	uint32_t lane; /* the same for all of a client: chooses among connections to a server */
-	uint8_t resp;  /* dialect of the reply: 2 or 3 */
-	enum err err;  /* why it was deferred as failed ... */
-	const char *server; /* ... and by whom, or NULL          */
 
-	uint8_t brief_n;
+	struct outq out;	   /* REQ_DONE: the reply, until its turn; or it is in `brief` */
 	char brief[REQUEST_BRIEF]; /* must be last: it is not zeroed */
 };
 

@@ -6,6 +6,7 @@
 
 struct hash_route {
 	struct route base;
+	bool some_ejected;     /* of the servers: else nobody has to look which    */
 	struct route leaves[]; /* [server_count]: one handle per server */
 };
 
@@ -71,8 +72,9 @@ static void hash_send_ejected(const struct route *r, struct request *req, uint32
 
 static inline void hash_send_to(const struct route *r, struct request *req, uint32_t i)
 {
+	const struct hash_route *h = (const struct hash_route *)r;
 	if (i == RING_NONE) request_fail_later(req->view->core, req, ERR_NO_SERVER, NULL);
-	else if (r->pool->servers[i].spec->ejected) hash_send_ejected(r, req, i);
+	else if (h->some_ejected && r->pool->servers[i].spec->ejected) hash_send_ejected(r, req, i);
 	else dest_send(req->view->dests[r->pool->dest_base + i], req);
 }
 
@@ -166,9 +168,11 @@ struct route *route_hash_new(const struct server_pool *pool)
 	struct hash_route *h = calloc(1, sizeof(*h) + n * sizeof(h->leaves[0]));
 	if (!h) return NULL;
 	h->base = (struct route){ .type = &hash_route, .pool = pool };
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n; i++) {
 		h->leaves[i] = (struct route){ .type = &server_route,
 					       .pool = pool,
 					       .leaf = pool->dest_base + i };
+		h->some_ejected |= pool->servers[i].spec->ejected;
+	}
 	return &h->base;
 }

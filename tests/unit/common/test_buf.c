@@ -49,6 +49,20 @@ static void outq_holds(const struct outq *q, const char *want)
 
 /* --- bufs ------------------------------------------------------------------------------------- */
 
+START_TEST(short_copies_of_every_length)
+{
+	for (size_t n = 0; n < 200; n++) {
+		char *from = malloc(n ? n : 1), to[202]; /* no byte more, for sanitizers to see */
+		memset(to, 'x', sizeof(to));
+		for (size_t i = 0; i < n; i++) from[i] = (char)(i * 7 + n);
+		copy_short(to + 1, from, n);
+		ck_assert_mem_eq(to + 1, from, n);
+		ck_assert(to[0] == 'x' && to[n + 1] == 'x');
+		free(from);
+	}
+}
+END_TEST
+
 START_TEST(room_is_what_was_asked_for)
 {
 	static const size_t sizes[] = { 0,	 1,	  448,	  449, BUF_READ, BUF_READ + 1,
@@ -384,6 +398,7 @@ int main(void)
 	Suite *s = suite_create("buf");
 	TCase *t = tcase_create("buf");
 	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_test(t, short_copies_of_every_length);
 	tcase_add_test(t, room_is_what_was_asked_for);
 	tcase_add_test(t, named_sizes_fill_their_class);
 	tcase_add_test(t, the_last_reference_returns_it);
